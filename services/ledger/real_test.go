@@ -1,0 +1,430 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/candlestack/candlestack/services/market"
+)
+
+// cluster is a broker with topics of this test alone.
+type cluster struct {
+	fake    *kfake.Cluster // nil: a real one
+	brokers []string
+	topics  map[market.Kind]string
+	client  *kgo.Client
+	admin   *kadm.Client
+}
+
+// onEachBroker runs f against kfake and, where there is one, against real Kafka.
+func onEachBroker(t *testing.T, f func(t *testing.T, c *cluster)) {
+	t.Run("kfake", func(t *testing.T) { f(t, fakeCluster(t)) })
+	t.Run("Kafka", func(t *testing.T) {
+		address := os.Getenv("CANDLESTACK_TEST_KAFKA")
+		if address == "" {
+			t.Skip("CANDLESTACK_TEST_KAFKA is not set: no real Kafka")
+		}
+		f(t, newCluster(t, nil, strings.Split(address, ",")))
+	})
+}
+
+func fakeCluster(t *testing.T) *cluster {
+	t.Helper()
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	return newCluster(t, fake, fake.ListenAddrs())
+}
+
+func newCluster(t *testing.T, fake *kfake.Cluster, brokers []string) *cluster {
+	t.Helper()
+	c := &cluster{fake: fake, brokers: brokers, topics: map[market.Kind]string{}}
+	var err error
+	if c.client, err = kgo.NewClient(kgo.SeedBrokers(brokers...)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.client.Close)
+	c.admin = kadm.NewClient(c.client)
+	var names []string
+	for kind, topic := range DefaultTopics() {
+		c.topics[kind] = fmt.Sprintf("test-ledger-%d.%s", time.Now().UnixNano(), topic)
+		names = append(names, c.topics[kind], market.DeadLetterTopic(c.topics[kind]))
+	}
+	made, err := c.admin.CreateTopics(t.Context(), 3, 1, nil, names...)
+	if err == nil {
+		err = made.Error()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = c.admin.DeleteTopics(context.Background(), names...) })
+	return c
+}
+
+// produce writes n records and returns the path of the ledger.
+func (c *cluster) produce(t *testing.T, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger")
+	p, err := NewProducer(ProducerConfig{Path: path, Brokers: c.brokers, Topics: c.topics, Seed: 3, Series: 5, Rate: 50_000, Records: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// records reads all that lies in the topics.
+func (c *cluster) records(t *testing.T) []*kgo.Record {
+	t.Helper()
+	ends, err := c.admin.ListEndOffsets(t.Context(), c.topics[market.KindCandle], c.topics[market.KindGap])
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := int64(0)
+	ends.Each(func(o kadm.ListedOffset) { left += o.Offset })
+	reader, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...), kgo.ConsumeTopics(c.topics[market.KindCandle], c.topics[market.KindGap]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	var records []*kgo.Record
+	for int64(len(records)) < left {
+		fetches := reader.PollFetches(t.Context())
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, fetches.Records()...)
+	}
+	return records
+}
+
+func TestProducerBooksWhatLiesInKafka(t *testing.T) {
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		entries, err := readBook(c.produce(t, 2000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := map[place]*kgo.Record{}
+		for _, k := range c.records(t) {
+			at[place{k.Topic, k.Partition, k.Offset}] = k
+		}
+		if len(entries) != 2000 || len(at) != 2000 {
+			t.Fatalf("%d records in the book, %d in Kafka", len(entries), len(at))
+		}
+		for _, e := range entries {
+			k := at[e.place]
+			if !e.acked || k == nil {
+				t.Fatalf("record %d: acknowledged %t, in Kafka %t", e.Sent, e.acked, k != nil)
+			}
+			sum := hashRecord(k.Key, k.Value, k.Headers)
+			if e.Poison == "" {
+				event, err := (&record{value: k.Value, headers: k.Headers}).decode()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if sum, err = hashEvent(event); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if sum != e.Hash {
+				t.Fatalf("record %d at %s is not what the book says", e.Sent, e.place)
+			}
+		}
+	})
+}
+
+func TestProducerDoesNotCountWhatWasRefused(t *testing.T) {
+	c := fakeCluster(t)
+	c.fake.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		c.fake.KeepControl()
+		produce := request.(*kmsg.ProduceRequest)
+		response := produce.ResponseKind().(*kmsg.ProduceResponse)
+		for _, topic := range produce.Topics {
+			answer := kmsg.NewProduceResponseTopic()
+			answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+			for _, p := range topic.Partitions {
+				refused := kmsg.NewProduceResponseTopicPartition()
+				refused.Partition, refused.ErrorCode = p.Partition, kerr.MessageTooLarge.Code
+				answer.Partitions = append(answer.Partitions, refused)
+			}
+			response.Topics = append(response.Topics, answer)
+		}
+		return response, nil, true
+	})
+	entries, err := readBook(c.produce(t, 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if acked := slices.IndexFunc(entries, func(e entry) bool { return e.acked }); len(entries) != 100 || acked >= 0 {
+		t.Errorf("%d records, number %d is acknowledged", len(entries), acked)
+	}
+}
+
+func TestProducerEndsWithItsContext(t *testing.T) {
+	c := fakeCluster(t)
+	p, err := NewProducer(ProducerConfig{Path: filepath.Join(t.TempDir(), "ledger"), Brokers: c.brokers, Topics: c.topics, Series: 1, Rate: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// onEachDatabase runs f on a database with the tables of the stack, of this test alone.
+func onEachDatabase(t *testing.T, f func(t *testing.T, dsn string, db *sql.DB)) {
+	for _, server := range []string{"MYSQL", "MARIADB"} {
+		t.Run(server, func(t *testing.T) {
+			address := os.Getenv("CANDLESTACK_TEST_" + server)
+			if address == "" {
+				t.Skipf("CANDLESTACK_TEST_%s is not set: no real server", server)
+			}
+			dsn, db := tables(t, address)
+			f(t, dsn, db)
+		})
+	}
+}
+
+func tables(t *testing.T, address string) (string, *sql.DB) {
+	t.Helper()
+	cfg, err := mysql.ParseDSN(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.MultiStatements = true
+	name := fmt.Sprintf("test_ledger_%d", time.Now().UnixNano())
+	connect := func(database string) *sql.DB {
+		cfg.DBName = database
+		connector, err := mysql.NewConnector(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sql.OpenDB(connector)
+	}
+	server := connect("")
+	execute(t, server, "CREATE DATABASE "+name)
+	t.Cleanup(func() {
+		if _, err := server.Exec("DROP DATABASE " + name); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+	})
+	db := connect(name)
+	t.Cleanup(func() { db.Close() })
+	// The very statements that make the tables, read as files: no code is shared.
+	files, err := filepath.Glob("../store/mysql/migrations/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no migrations: %v", err)
+	}
+	for _, file := range files {
+		statements, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		execute(t, db, string(statements))
+	}
+	return cfg.FormatDSN(), db
+}
+
+func execute(t *testing.T, db *sql.DB, statement string, args ...any) int64 {
+	t.Helper()
+	result, err := db.ExecContext(t.Context(), statement, args...)
+	if err != nil {
+		t.Fatalf("%.80s: %v", statement, err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// store writes the rows of the faultless sink.
+func (s *truth) store(t *testing.T, db *sql.DB) {
+	t.Helper()
+	when := func(m market.Millis) string { return m.Time().Format("2006-01-02 15:04:05.000") }
+	maybe := func(d *market.Decimal) any {
+		if d == nil {
+			return nil
+		}
+		return d.String()
+	}
+	for k, e := range s.events {
+		switch e := e.(type) {
+		case *market.Candle:
+			execute(t, db, "INSERT INTO candles ("+candleColumns+") VALUES (?"+strings.Repeat(",?", 18)+")",
+				e.Exchange, e.Instrument.String(), string(e.Interval), when(e.OpenTime), e.Open.String(), e.High.String(), e.Low.String(), e.Close.String(),
+				e.Volume.String(), maybe(e.QuoteVolume), e.Trades, maybe(e.TakerVolume), maybe(e.TakerQuote), e.Closed, when(e.EventTime),
+				when(e.ReceivedTime), string(e.Origin), e.Version(), s.rows[k].conflict)
+		case *market.Gap:
+			execute(t, db, "INSERT INTO gaps ("+gapColumns+") VALUES (?"+strings.Repeat(",?", 9)+")",
+				e.Exchange, e.Instrument.String(), string(e.Interval), when(e.FromTime), when(e.ToTime), string(e.State), e.Cause, when(e.Changed),
+				string(e.Origin), e.Version())
+		}
+	}
+}
+
+// bury sends the letter of a record.
+func (c *cluster) bury(t *testing.T, k *kgo.Record) {
+	t.Helper()
+	headers := append(slices.Clone(k.Headers),
+		kgo.RecordHeader{Key: deadTopic, Value: []byte(k.Topic)},
+		kgo.RecordHeader{Key: deadPartition, Value: []byte(strconv.Itoa(int(k.Partition)))},
+		kgo.RecordHeader{Key: deadOffset, Value: []byte(strconv.FormatInt(k.Offset, 10))},
+		kgo.RecordHeader{Key: "candlestack-dead-reason", Value: []byte("decode")})
+	letter := &kgo.Record{Topic: market.DeadLetterTopic(k.Topic), Key: k.Key, Value: k.Value, Headers: headers}
+	if err := c.client.ProduceSync(t.Context(), letter).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// commit commits the ends of all partitions, less what lacks, for the group.
+func (c *cluster) commit(t *testing.T, group string, records []*kgo.Record, lacks int64) {
+	t.Helper()
+	offsets := kadm.Offsets{}
+	for _, k := range records {
+		offsets.Add(kadm.Offset{Topic: k.Topic, Partition: k.Partition, At: max(0, k.Offset+1-lacks), LeaderEpoch: -1})
+	}
+	if err := c.admin.CommitAllOffsets(t.Context(), group, offsets); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCheckReadsTablesLettersAndOffsets(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, dsn string, db *sql.DB) {
+		c := fakeCluster(t)
+		cfg := Config{Path: c.produce(t, 1500), Brokers: c.brokers, Topics: c.topics, Group: "test", DSN: dsn}
+		records := c.records(t)
+		at := map[place]*kgo.Record{}
+		sink := newTruth()
+		for _, k := range records {
+			p := place{k.Topic, k.Partition, k.Offset}
+			at[p] = k
+			sink.settle(t, record{value: k.Value, headers: k.Headers}, p)
+		}
+		behind := func(want int64) {
+			t.Helper()
+			if got, err := Behind(t.Context(), cfg); got != want || err != nil {
+				t.Errorf("behind by %d, %v, want %d", got, err, want)
+			}
+		}
+		expect := func(broken string) {
+			t.Helper()
+			invariants, err := Check(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, i := range invariants {
+				if !i.OK {
+					got = append(got, i.Name[:2])
+				}
+			}
+			if strings.Join(got, " ") != broken {
+				t.Errorf("broken are %v, want %s: %v", got, broken, invariants)
+			}
+			third, err := CheckCommitted(t.Context(), cfg)
+			if err != nil || third.OK == strings.Contains(broken, "I3") {
+				t.Errorf("%v, %v", third, err)
+			}
+		}
+
+		// Nothing is durable, nothing committed; then all is, in the order of a sink.
+		behind(1500)
+		expect("I1")
+		sink.store(t, db)
+		expect("I1") // poisons are no dead letters yet
+		lost := sink.dead[0]
+		for _, p := range sink.dead[1:] {
+			c.bury(t, at[p])
+		}
+		expect("I1")
+		c.commit(t, cfg.Group, records, 0)
+		behind(0)
+		expect("I1 I3") // one letter is lost, and its record committed
+		c.bury(t, at[lost])
+		c.bury(t, at[lost])
+		expect("")
+		c.commit(t, cfg.Group, records, 5)
+		expect("")
+
+		// Breaches in the tables, each undone.
+		for _, table := range []string{"candles", "gaps"} {
+			breach := func(broken, change string) {
+				t.Helper()
+				execute(t, db, "DROP TABLE IF EXISTS copy")
+				execute(t, db, "CREATE TABLE copy AS SELECT * FROM "+table)
+				if execute(t, db, change) == 0 {
+					t.Fatalf("%s changed nothing", change)
+				}
+				expect(broken)
+				execute(t, db, "DELETE FROM "+table)
+				execute(t, db, "INSERT INTO "+table+" SELECT * FROM copy")
+				expect("")
+			}
+			breach("I1 I3", "DELETE FROM "+table+" WHERE instrument = 'COIN1-USDT'")
+			breach("I1", "UPDATE "+table+" SET origin = IF(origin = 'live', 'repair', 'live')")
+			breach("I1", "UPDATE "+table+" SET version = version + 1")
+			breach("I1 I2 I3", "UPDATE "+table+" SET version = version - 1")
+			if table == "candles" {
+				breach("I1", "UPDATE candles SET close = close + 0.000000000000000001 WHERE open < 1000 LIMIT 1")
+				breach("I1", "UPDATE candles SET quote_volume = 0 WHERE quote_volume IS NULL LIMIT 1")
+				breach("I1", "UPDATE candles SET conflict = NOT conflict LIMIT 1")
+				breach("I1 I3", "UPDATE candles SET open_time = open_time + INTERVAL 1000 MICROSECOND ORDER BY open_time LIMIT 1")
+			}
+		}
+	})
+}
+
+func TestCheckAnswersComparesFiveNumbers(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, dsn string, db *sql.DB) {
+		sink := newTruth()
+		for _, r := range take(t, 5, 500) {
+			sink.settle(t, r, place{})
+		}
+		sink.store(t, db)
+		answers := func(yield func(market.Candle) bool) {
+			for _, e := range sink.events {
+				if c, ok := e.(*market.Candle); ok && c.Closed && !yield(*c) {
+					return
+				}
+			}
+		}
+		expect := func(ok bool, part string) {
+			t.Helper()
+			i, err := CheckAnswers(t.Context(), dsn, answers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i.OK != ok || !strings.Contains(i.Detail, part) {
+				t.Error(i)
+			}
+		}
+		expect(true, "all stored exactly")
+		execute(t, db, "UPDATE candles SET volume = volume + 0.000000000000000001 WHERE closed LIMIT 1")
+		expect(false, "1: ledger/")
+		execute(t, db, "UPDATE candles SET closed = 0 WHERE closed LIMIT 2")
+		expect(false, "is missing, or not closed")
+	})
+}
