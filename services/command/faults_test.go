@@ -42,9 +42,8 @@ func TestSourceFaults(t *testing.T) {
 		time.Sleep(700 * time.Millisecond)
 	}
 	sim.ClearFaults()
-	var until market.Millis
+	until := market.Interval("1m").Start(sim.Now())
 	w.eventually("the source has caught up", func() bool {
-		until = market.Interval("1m").Start(sim.Now())
 		return w.count("SELECT COUNT(*) FROM candles WHERE closed AND open_time = ?", until.Add(-time.Minute).Time()) == 3
 	})
 	w.eventually("repairs have ended", func() bool {

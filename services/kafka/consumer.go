@@ -149,15 +149,34 @@ func (c *Consumer) skipped(p engine.Partition, from, to int64) {
 	c.log.Error("retention deleted records before they were read", "topic", p.Topic, "partition", p.ID, "from", from, "to", to, "records", to-from)
 }
 
-// close drains, commits and leaves the group.
+// close drains, commits and leaves the group, as far as the broker lets us.
 func (c *Consumer) close(h engine.Handler) error {
-	if held, err := c.client.Assignment(); err == nil {
-		h.Revoked(partitions(held))
+	held, err := c.client.Assignment()
+	if err == nil && len(held) > 0 {
+		err = c.revoke(h, held)
 	}
-	c.commit()
-	err := c.client.Close()
-	c.wait.Wait()
-	return err
+	var failed error
+	if !inTime(func() { failed = c.client.Close(); c.wait.Wait() }) {
+		c.log.Warn("leaving the group: no answer; it will miss this member after its session's time-out")
+		return err
+	}
+	return errors.Join(err, failed)
+}
+
+// patience is how long a commit or the leaving of the group may take. Without a
+// coordinator librdkafka tries for the session's time-out, sometimes for ever.
+const patience = 3 * time.Second
+
+// inTime tells whether f ends in time; if not, it goes on behind.
+func inTime(f func()) bool {
+	done := make(chan struct{})
+	go func() { f(); close(done) }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(patience):
+		return false
+	}
 }
 
 // assign starts each partition where the group has committed, else at its
@@ -250,7 +269,12 @@ func (c *Consumer) revoke(h engine.Handler, parts []confluent.TopicPartition) er
 
 // commit commits what is stored, at once.
 func (c *Consumer) commit() {
-	offsets, err := c.client.Commit()
+	var offsets []confluent.TopicPartition
+	var err error
+	if !inTime(func() { offsets, err = c.client.Commit() }) {
+		c.log.Warn("committing: no answer; the records will come again")
+		return
+	}
 	var failure confluent.Error
 	switch {
 	case err == nil:

@@ -390,6 +390,40 @@ func TestConsumerWithoutABroker(t *testing.T) {
 	m.stop(t)
 }
 
+// A broker that goes away for good with offsets uncommitted does not keep a
+// member from ending: what it could not commit will come again.
+func TestConsumerEndsAfterTheBroker(t *testing.T) {
+	k, err := stack.StartKafka(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := connect(t, k.Addr)
+	topic := "candles"
+	if _, err := b.admin.CreateTopic(t.Context(), 3, 1, nil, topic); err != nil {
+		t.Fatal(err)
+	}
+	b.fill(t, topic, 3, 500)
+	m := newMember(t, b.config(), kafka.ConsumerConfig{Group: "sink"}, topic)
+	m.join(t)
+	eventually(t, "all came", func() bool { return m.count() == 1500 })
+	for id := range int32(3) {
+		if err := m.Store(engine.Partition{Topic: topic, ID: id}, 500); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.Close()
+	m.end()
+	select {
+	case err := <-m.done:
+		if err != nil {
+			t.Error(err)
+		}
+		m.done <- nil
+	case <-time.After(30 * time.Second):
+		t.Fatal("the member waits for a broker that is gone")
+	}
+}
+
 // A broker that does not answer at the time of an assignment must not make a
 // member read from a wrong place, or into nothing: it asks again.
 func TestConsumerAsksAgainWhereToBegin(t *testing.T) {
@@ -397,7 +431,7 @@ func TestConsumerAsksAgainWhereToBegin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cluster.Close()
+	t.Cleanup(cluster.Close)
 	b := connect(t, cluster.ListenAddrs()[0])
 	b.fill(t, "candles", 2, 100)
 	var refused atomic.Int32
