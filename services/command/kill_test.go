@@ -199,9 +199,8 @@ func TestKillSource(t *testing.T) {
 	source.killAtRandom(n, func() {})
 	source.start()
 	source.awaitReady()
-	var until market.Millis
+	until := market.Interval("1m").Start(sim.Now())
 	w.eventually("the source has caught up", func() bool {
-		until = market.Interval("1m").Start(sim.Now())
 		return w.count("SELECT COUNT(*) FROM candles WHERE closed AND open_time = ?", until.Add(-time.Minute).Time()) == 3
 	})
 	source.kill()
