@@ -178,6 +178,22 @@ func (a *Admin) openGaps(ctx context.Context, wanted map[market.Series]bool) ([]
 	return open, nil
 }
 
+// RecallPosts implements engine.Memory. It reads the whole topic: posts are few.
+func (a *Admin) RecallPosts(ctx context.Context, source string, each func(*market.Post)) error {
+	err := a.ReadAll(ctx, func(r *pipeline.Record) error {
+		if e, err := r.Event(); err == nil {
+			if p, ok := e.(*market.Post); ok && p.Source == source {
+				each(p)
+			}
+		}
+		return nil
+	}, market.TopicPosts)
+	if err != nil {
+		return fmt.Errorf("looking for posts: %w", err)
+	}
+	return nil
+}
+
 // ReadAll calls f with every record that the topics hold now.
 func (a *Admin) ReadAll(ctx context.Context, f func(*pipeline.Record) error, topics ...string) error {
 	from, err := byPartition(a.admin.ListStartOffsets(ctx, topics...))

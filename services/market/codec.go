@@ -37,6 +37,8 @@ func Decode(kind, contract, origin string, value []byte) (Event, error) {
 		return decode(value, &Candle{Origin: Origin(origin)})
 	case KindGap:
 		return decode(value, &Gap{Origin: Origin(origin)})
+	case KindPost:
+		return decode(value, &Post{Origin: Origin(origin)})
 	}
 	return nil, fmt.Errorf("%w: header %s %.20q is unknown", ErrContract, HeaderKind, kind)
 }

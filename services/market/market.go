@@ -98,6 +98,7 @@ type Kind string
 const (
 	KindCandle Kind = "candle"
 	KindGap    Kind = "gap"
+	KindPost   Kind = "post"
 )
 
 // Topics of the stack. DeadLetterTopic names the companion of each.
@@ -114,6 +115,8 @@ func (k Kind) Topic() string {
 		return TopicCandles
 	case KindGap:
 		return TopicGaps
+	case KindPost:
+		return TopicPosts
 	}
 	return ""
 }

@@ -36,6 +36,13 @@ type History interface {
 	Now(ctx context.Context) (market.Millis, error)
 }
 
+// Feed is the power of a Source of posts to show the same posts again and again:
+// the engine lets through what is new or has changed.
+type Feed interface {
+	// Posts is the Source field of all its posts.
+	Posts() string
+}
+
 // Batch holds events of ONE partition in offset order, all valid.
 type Batch []market.Event
 

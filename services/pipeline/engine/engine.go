@@ -63,6 +63,9 @@ type Memory interface {
 	// Recall returns the open time of the newest closed candle of each series,
 	// archive events aside, and the gaps whose last state is open.
 	Recall(ctx context.Context, series []market.Series) (newest map[market.Series]market.Millis, open []market.Gap, err error)
+	// RecallPosts calls each with all that the log holds of a source's posts, in no
+	// order, older versions among them.
+	RecallPosts(ctx context.Context, source string, each func(*market.Post)) error
 }
 
 // Report takes the state of a part: an empty problem is well. Only changes are told to people.

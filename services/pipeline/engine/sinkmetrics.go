@@ -62,7 +62,7 @@ func newSinkMetrics(reg prometheus.Registerer) *sinkMetrics {
 			Help: "Partitions that are paused because their queue is full: the store does not keep up or is away."}),
 		deadLetters: counter("sink_dead_letters_total", "Records given up and kept in the dead-letter topic, by reason.", "reason"),
 		newest: newSeriesTimes("sink_newest_event_timestamp_seconds",
-			"Event time of the newest live event of a series that is durable in the store; a closed candle's is its close."),
+			"Event time of the newest live event of a series that is durable in the store; a closed candle's is its close, a post's the observation of its last change (exchange is then the feed)."),
 		fromEvent:  prometheus.NewHistogram(latency("sink_event_durable_seconds", "From the venue's event time to durable in the store, live events only.")),
 		fromAppend: prometheus.NewHistogram(latency("sink_append_durable_seconds", "From the append to Kafka to durable in the store, live events only.")),
 	}
@@ -161,11 +161,16 @@ func newSeriesTimes(name, help string) *seriesTimes {
 }
 
 func (t *seriesTimes) observe(e market.Event) {
-	c, ok := e.(*market.Candle)
-	if !ok {
+	var s market.Series
+	switch e := e.(type) {
+	case *market.Candle:
+		s = e.Series()
+	case *market.Post: // a feed is one series
+		s.Exchange = e.Source
+	default:
 		return
 	}
-	s := c.Series()
+	event, _ := e.Clocks()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := t.at[s]
@@ -176,8 +181,8 @@ func (t *seriesTimes) observe(e market.Event) {
 		at = &seriesTime{gauge: t.vec.WithLabelValues(s.Exchange, s.Instrument.String(), string(s.Interval))}
 		t.at[s] = at
 	}
-	if c.EventTime > at.newest {
-		at.newest = c.EventTime
-		at.gauge.Set(float64(c.EventTime) / 1000)
+	if event > at.newest {
+		at.newest = event
+		at.gauge.Set(float64(event) / 1000)
 	}
 }

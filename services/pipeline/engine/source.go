@@ -60,6 +60,7 @@ type Source struct {
 
 	fail     context.CancelCauseFunc // ends the run: the producer has lost a record for good
 	trackers map[market.Series]*tracker
+	posts    notebook
 	slots    chan struct{} // of repairsAtOnce
 	repairs  sync.WaitGroup
 
@@ -98,9 +99,13 @@ func (s *Source) run(ctx context.Context) error {
 	if err := prepare(ctx, s.source, s.name, s.report); err != nil {
 		return err
 	}
-	history, ok := s.source.(pipeline.History)
-	if ok {
+	if history, ok := s.source.(pipeline.History); ok {
 		if err := s.start(ctx, history); err != nil {
+			return err
+		}
+	}
+	if feed, ok := s.source.(pipeline.Feed); ok {
+		if err := s.recallPosts(ctx, feed); err != nil {
 			return err
 		}
 	}
@@ -202,6 +207,12 @@ func (s *Source) recall(ctx context.Context, series []market.Series) (newest map
 		return err
 	})
 	return newest, open, err
+}
+
+func (s *Source) recallPosts(ctx context.Context, feed pipeline.Feed) error {
+	return s.insist(ctx, "kafka", func() error {
+		return s.memory.RecallPosts(ctx, feed.Posts(), s.posts.recall)
+	})
 }
 
 func (s *Source) now(ctx context.Context, history pipeline.History) (now market.Millis, err error) {
@@ -323,11 +334,20 @@ func (s *Source) suspect(candle time.Duration) {
 // emit takes a live event.
 func (s *Source) emit(ctx context.Context, e market.Event) error {
 	s.heard()
-	event, received := e.Clocks()
-	s.metrics.received(event, received)
-	if c, ok := e.(*market.Candle); ok {
-		if t := s.trackers[c.Series()]; t != nil {
-			return t.live(ctx, c)
+	switch e := e.(type) {
+	case *market.Candle:
+		s.metrics.received(e.EventTime, e.ReceivedTime)
+		if t := s.trackers[e.Series()]; t != nil {
+			return t.live(ctx, e)
+		}
+	case *market.Post:
+		changed, err := s.posts.note(e)
+		if err != nil {
+			return fmt.Errorf("comparing %s: %w", e.Key(), err)
+		}
+		s.metrics.observed(changed)
+		if !changed {
+			return nil
 		}
 	}
 	return s.produce(ctx, e)

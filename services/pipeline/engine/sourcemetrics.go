@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ type sourceMetrics struct {
 	rejected   prometheus.Counter
 	reconnects *prometheus.CounterVec
 	gaps       *prometheus.CounterVec
+	posts      *prometheus.CounterVec
 	fromEvent  prometheus.Histogram
 	ack        *prometheus.HistogramVec
 	newest     *seriesTimes
@@ -36,6 +38,7 @@ func newSourceMetrics(reg prometheus.Registerer, name string) *sourceMetrics {
 			Help: "Events that cannot be true, sent to the dead-letter topic.", ConstLabels: source}),
 		reconnects: counter("source_reconnects_total", "Ends of the live stream, by cause.", "cause"),
 		gaps:       counter("source_gaps_total", "Gaps recorded, by state: open, repaired, confirmed (the exchange itself has nothing there).", "state"),
+		posts:      counter("source_observed_posts_total", "Posts that the feed showed, by whether they were new or changed: true, or the same as before: false.", "changed"),
 		fromEvent:  prometheus.NewHistogram(received),
 		ack:        prometheus.NewHistogramVec(ack, []string{"outcome"}),
 		newest:     newSeriesTimes("source_newest_event_timestamp_seconds", "Event time of the newest live event of a series that Kafka has acknowledged."),
@@ -46,15 +49,22 @@ func newSourceMetrics(reg prometheus.Registerer, name string) *sourceMetrics {
 	for _, state := range []market.GapState{market.GapOpen, market.GapRepaired, market.GapConfirmed} {
 		m.gaps.WithLabelValues(string(state))
 	}
+	for _, changed := range []bool{true, false} {
+		m.posts.WithLabelValues(strconv.FormatBool(changed))
+	}
 	for _, cause := range append(pipeline.Causes(), errHalfDead.Error(), causeUnknown) {
 		m.reconnects.WithLabelValues(cause)
 	}
-	reg.MustRegister(m.events, m.rejected, m.reconnects, m.gaps, m.fromEvent, m.ack, m.newest.vec)
+	reg.MustRegister(m.events, m.rejected, m.reconnects, m.gaps, m.posts, m.fromEvent, m.ack, m.newest.vec)
 	return m
 }
 
 func (m *sourceMetrics) received(event, received market.Millis) {
 	m.fromEvent.Observe(received.Sub(event).Seconds())
+}
+
+func (m *sourceMetrics) observed(changed bool) {
+	m.posts.WithLabelValues(strconv.FormatBool(changed)).Inc()
 }
 
 func (m *sourceMetrics) reconnect(cause string) { m.reconnects.WithLabelValues(cause).Inc() }
