@@ -20,6 +20,12 @@ const (
 		`"closed":true,"event_time":1725416879999,"receive_time":1725416880123}`
 	goldenGap = `{"exchange":"binance","instrument":"BTC-USDT","interval":"1m","from":1725416820000,"to":1725416940000,` +
 		`"state":"open","cause":"reconnect","changed":1725416950000}`
+	goldenPost = `{"source":"cryptopanic","id":"20776523","type":"news","title":"Bitcoin “rises” & falls","summary":"A day of both.",` +
+		`"url":"https://cryptopanic.com/news/20776523/x","article_url":"https://example.org/a?b=c&d","image_url":"https://example.org/i.png",` +
+		`"slug":"x","author":"A. Writer","publisher":{"title":"Example","domain":"example.org","region":"en","type":"feed","path":"p"},` +
+		`"instruments":["BTC","XRP"],"votes":{"negative":0,"positive":1,"important":2,"liked":3,"disliked":4,"lol":5,"toxic":6,"saved":7,"comments":8},` +
+		`"panic_score":50,"published_time":1725416820000,"created_time":1725416821000,` +
+		`"first_seen_time":1725416830000,"observed_time":1725420430000,"votes_time":1725420430000}`
 	// A source that gives less leaves fields out.
 	goldenBare = `{"exchange":"binance","instrument":"BTC-USDT","interval":"1m","open_time":1725416820000,` +
 		`"open":"1","high":"1","low":"1","close":"1","volume":"0","closed":false,"event_time":1725416879999,"receive_time":1725416880123}`
@@ -39,7 +45,7 @@ func TestWireForm(t *testing.T) {
 	for _, f := range []struct {
 		event market.Event
 		wire  string
-	}{{fullCandle(), goldenCandle}, {bareCandle(), goldenBare}, {openGap(), goldenGap}} {
+	}{{fullCandle(), goldenCandle}, {bareCandle(), goldenBare}, {openGap(), goldenGap}, {fullPost(), goldenPost}} {
 		value, err := market.Encode(f.event)
 		if err != nil {
 			t.Fatal(err)
@@ -59,10 +65,11 @@ func TestWireForm(t *testing.T) {
 
 func TestEventsComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var e market.Event = candles().Draw(t, "candle")
-		if rapid.Bool().Draw(t, "as a gap") {
-			e = gaps().Draw(t, "gap")
-		}
+		e := rapid.OneOf(
+			rapid.Map(candles(), func(c *market.Candle) market.Event { return c }),
+			rapid.Map(gaps(), func(g *market.Gap) market.Event { return g }),
+			rapid.Map(posts(), func(p *market.Post) market.Event { return p }),
+		).Draw(t, "event")
 		if err := e.Validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -141,9 +148,10 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, value := range []string{goldenCandle, goldenBare, goldenGap, `{}`, `null`, `{"open":1e9}`, `{"instrument":"A-B","Instrument":"C-D"}`} {
+	for _, value := range []string{goldenCandle, goldenBare, goldenGap, goldenPost, `{}`, `null`, `{"open":1e9}`, `{"instrument":"A-B","Instrument":"C-D"}`} {
 		f.Add("candle", []byte(value))
 		f.Add("gap", []byte(value))
+		f.Add("post", []byte(value))
 	}
 	f.Fuzz(func(t *testing.T, kind string, value []byte) {
 		e, err := market.Decode(kind, market.ContractVersion, "live", value)

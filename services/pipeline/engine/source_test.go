@@ -142,6 +142,17 @@ func (k *tape) Recall(context.Context, []market.Series) (map[market.Series]marke
 	return k.newest, k.open, nil
 }
 
+func (k *tape) RecallPosts(_ context.Context, source string, each func(*market.Post)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range k.events {
+		if p, ok := e.(*market.Post); ok && p.Source == source {
+			each(p)
+		}
+	}
+	return nil
+}
+
 // closed tells each closed candle in the order of the log: minutes since begin, and origin.
 func (k *tape) closed(begin market.Millis) (lines []string) {
 	k.mu.Lock()
