@@ -34,6 +34,9 @@ func Decode(kind, contract, origin string, value []byte) (Event, error) {
 	}
 	switch Kind(kind) {
 	case KindCandle:
+		if c, ok := decodeCandle(value, Origin(origin)); ok {
+			return c, nil
+		}
 		return decode(value, &Candle{Origin: Origin(origin)})
 	case KindGap:
 		return decode(value, &Gap{Origin: Origin(origin)})

@@ -147,6 +147,36 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// What Encode writes is read by a decoder of its own. A space in front sends the
+// same text to the general one: both must agree, whatever the text.
+func agree(t interface{ Fatalf(string, ...any) }, kind string, value []byte) {
+	fast, err := market.Decode(kind, market.ContractVersion, "live", value)
+	general, want := market.Decode(kind, market.ContractVersion, "live", append([]byte(" "), value...))
+	if (err == nil) != (want == nil) {
+		t.Fatalf("%s: error %v, of the general decoder %v", value, err, want)
+	}
+	if diff := cmp.Diff(general, fast, exact); err == nil && diff != "" {
+		t.Fatalf("%s differs from the general decoder:\n%s", value, diff)
+	}
+}
+
+func TestDecodersAgree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		value, err := market.Encode(candles().Draw(t, "candle"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		agree(t, "candle", value)
+		at := rapid.IntRange(0, len(value)-1).Draw(t, "at")
+		other := rapid.SampledFrom([]byte(`0123456789.,:"\\{}[]-+eE truefalsn`+"\x00\x7f\xff\n")).Draw(t, "byte")
+		changed := append([]byte{}, value...)
+		changed[at] = other
+		agree(t, "candle", changed)
+		agree(t, "candle", append(value[:at:at], value[at+1:]...))
+		agree(t, "candle", append(append(value[:at:at], other), value[at:]...))
+	})
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, value := range []string{goldenCandle, goldenBare, goldenGap, goldenPost, `{}`, `null`, `{"open":1e9}`, `{"instrument":"A-B","Instrument":"C-D"}`} {
 		f.Add("candle", []byte(value))
@@ -154,6 +184,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add("post", []byte(value))
 	}
 	f.Fuzz(func(t *testing.T, kind string, value []byte) {
+		agree(t, kind, value)
 		e, err := market.Decode(kind, market.ContractVersion, "live", value)
 		if err != nil || e.Validate() != nil {
 			return
