@@ -109,14 +109,15 @@ func print(p *Post) (Print, error) {
 	return sha256.Sum256(value), err
 }
 
-// Limits of a post's texts, in bytes: a source cuts longer ones.
+// Limits of a post's texts, in bytes, and of its instruments: a source cuts what
+// is longer, and drops a URL, which would lead elsewhere.
 const (
-	maxPostKey  = 512
-	MaxTitle    = 2 << 10
-	MaxSummary  = 32 << 10
-	maxPostURL  = 4 << 10
-	maxPostWord = 512
-	maxPostTags = 100
+	maxPostKey = 512
+	MaxTitle   = 2 << 10
+	MaxSummary = 32 << 10
+	MaxURL     = 4 << 10
+	MaxWord    = 512
+	MaxTags    = 100
 )
 
 // Validate reports the first field that cannot be true.
@@ -128,8 +129,8 @@ func (p *Post) Validate() error {
 		return fmt.Errorf("id %.60q is not 1 to %d bytes long", p.ID, maxPostKey)
 	case p.Title == "":
 		return fmt.Errorf("title of %.60q is empty", p.ID)
-	case len(p.Instruments) > maxPostTags:
-		return fmt.Errorf("instruments of %.60q are %d, more than %d", p.ID, len(p.Instruments), maxPostTags)
+	case len(p.Instruments) > MaxTags:
+		return fmt.Errorf("instruments of %.60q are %d, more than %d", p.ID, len(p.Instruments), MaxTags)
 	case !p.Origin.Valid():
 		return fmt.Errorf("origin %.20q is unknown", string(p.Origin))
 	}
@@ -138,11 +139,11 @@ func (p *Post) Validate() error {
 		max          int
 	}{
 		{"id", p.ID, maxPostKey}, {"title", p.Title, MaxTitle}, {"summary", p.Summary, MaxSummary},
-		{"url", p.URL, maxPostURL}, {"article_url", p.ArticleURL, maxPostURL}, {"image_url", p.ImageURL, maxPostURL},
-		{"type", p.Type, maxPostWord}, {"slug", p.Slug, maxPostWord}, {"author", p.Author, maxPostWord},
-		{"publisher.title", p.Publisher.Title, maxPostWord}, {"publisher.domain", p.Publisher.Domain, maxPostWord},
-		{"publisher.region", p.Publisher.Region, maxPostWord}, {"publisher.type", p.Publisher.Type, maxPostWord},
-		{"publisher.path", p.Publisher.Path, maxPostWord},
+		{"url", p.URL, MaxURL}, {"article_url", p.ArticleURL, MaxURL}, {"image_url", p.ImageURL, MaxURL},
+		{"type", p.Type, MaxWord}, {"slug", p.Slug, MaxWord}, {"author", p.Author, MaxWord},
+		{"publisher.title", p.Publisher.Title, MaxWord}, {"publisher.domain", p.Publisher.Domain, MaxWord},
+		{"publisher.region", p.Publisher.Region, MaxWord}, {"publisher.type", p.Publisher.Type, MaxWord},
+		{"publisher.path", p.Publisher.Path, MaxWord},
 	} {
 		if len(text.value) > text.max || !utf8.ValidString(text.value) {
 			return fmt.Errorf("%s %.60q is longer than %d bytes or no UTF-8", text.field, text.value, text.max)
