@@ -1,0 +1,53 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/FerretDB/FerretDB/ferretdb"
+)
+
+// Mongo is a server in this process that speaks MongoDB's protocol, of which
+// it knows a part.
+type Mongo struct {
+	Name string // what runs: FerretDB
+	URI  string // mongodb://host:port/; nobody has to log in
+	stop func() error
+}
+
+// Close stops the server; its data stays. Connections that clients still hold
+// make it wait for some seconds.
+func (m *Mongo) Close() error { return m.stop() }
+
+// StartMongo starts a server on loopback that keeps its data in dir; port 0 is any.
+func StartMongo(dir string, port int) (*Mongo, error) {
+	dir, err := filepath.Abs(filepath.Join(dir, "mongodb"))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	server, err := ferretdb.New(&ferretdb.Config{
+		Listener:  ferretdb.ListenerConfig{TCP: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))},
+		Logger:    slog.New(slog.DiscardHandler), // it logs every connection
+		Handler:   "sqlite",
+		SQLiteURL: (&url.URL{Scheme: "file", Path: dir + "/", OmitHost: true}).String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting FerretDB: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	return &Mongo{Name: "FerretDB", URI: server.MongoDBURI(), stop: func() error {
+		cancel()
+		return <-ended
+	}}, nil
+}
