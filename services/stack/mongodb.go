@@ -13,8 +13,10 @@ import (
 	"github.com/FerretDB/FerretDB/ferretdb"
 )
 
-// Mongo is a server in this process that speaks MongoDB's protocol, of which
-// it knows a part.
+// Mongo is a server in this process that knows a part of what MongoDB knows. Two
+// traps: a bulk of updates ends at its first error, also an unordered one, and
+// does not say what it left out; and an update whose filter names more than _id
+// reads the whole collection.
 type Mongo struct {
 	Name string // what runs: FerretDB
 	URI  string // mongodb://host:port/; nobody has to log in
