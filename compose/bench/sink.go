@@ -33,9 +33,29 @@ type cost struct {
 	batch float64 // records in a batch, on average
 }
 
-// benchSink compares the sink with the plainest client in three cases. Each run
-// has two databases, one for either, which go through the cases in turn.
+// benchSink compares the sink with the plainest client in three cases: first on
+// CPUs that store and client share, then with the store on CPUs of its own, as
+// on a machine of its own, so that the store is the limit and not the client.
 func benchSink(ctx context.Context, w *world, f flags) error {
+	w.report.note("%d rows of %d series in %d partitions, preloaded; the real binary with %d connections and batches of %d rows at most, a process of its own", f.Rows, partitions*seriesOf, partitions, connections, batchRows)
+	w.report.note("ceiling: prepared statements of the sink's own SQL with %d rows each, sorted by key as the sink's are, from %d connections; the arguments are made while the clock stands, %d rows at a time", batchRows, connections, chunkRows)
+	w.report.note("the sink's clock runs from the assignment of the partitions to the last durable offset, seen every 50 ms; afterwards both tables must hold the same")
+	w.report.note("shared: store, Kafka and client share all CPUs and use them up, so the ratio can be no better than that of the CPU they need together, the last line of each case")
+	if err := w.cases(ctx, "shared, ", f); err != nil {
+		return err
+	}
+	back, shares, err := w.split(ctx)
+	if err != nil {
+		w.report.note("split: not measured: %v", err)
+		return nil
+	}
+	w.report.note("split: CPUs of %s", shares)
+	return errors.Join(w.cases(ctx, "split, ", f), back())
+}
+
+// cases goes through the three cases. Each run has two databases, one for sink
+// and one for client.
+func (w *world) cases(ctx context.Context, how string, f flags) error {
 	databases := make([][2]string, f.Runs)
 	for run := range databases {
 		for side, name := range []string{"sink", "ceiling"} {
@@ -49,10 +69,6 @@ func benchSink(ctx context.Context, w *world, f flags) error {
 			databases[run][side] = database
 		}
 	}
-	w.report.note("%d rows of %d series in %d partitions, preloaded; the real binary with %d connections and batches of %d rows at most, a process of its own", f.Rows, partitions*seriesOf, partitions, connections, batchRows)
-	w.report.note("ceiling: prepared statements of the sink's own SQL with %d rows each, sorted by key as the sink's are, from %d connections; the arguments are made while the clock stands, %d rows at a time", batchRows, connections, chunkRows)
-	w.report.note("the sink's clock runs from the assignment of the partitions to the last durable offset, seen every 50 ms; afterwards both tables must hold the same")
-	w.report.note("where store and client share all CPUs and use them up, the ratio can be no better than that of the CPU they need together, the last line of each case; to see the store as the limit, pin it to CPUs of its own (taskset)")
 	for _, c := range []struct {
 		name    string
 		edition int
@@ -63,7 +79,7 @@ func benchSink(ctx context.Context, w *world, f flags) error {
 				return err
 			}
 		}
-		if err := w.compare(ctx, c.name, f.Rows, c.edition, databases); err != nil {
+		if err := w.compare(ctx, how+c.name, f.Rows, c.edition, databases); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
