@@ -1,0 +1,303 @@
+package mongodb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/candlestack/candlestack/services/market"
+	"github.com/candlestack/candlestack/services/pipeline"
+)
+
+// entry is the newest version of a post in a batch.
+type entry struct {
+	post      *market.Post
+	key       string
+	at        int           // position in the batch
+	firstSeen market.Millis // the earliest that the batch tells
+	conflict  bool          // another event of the batch has its version and says something else
+}
+
+// Write stores the snapshots of the votes, then the posts, each with one unordered
+// bulk: what a reader finds in a post has its snapshot. There is no transaction
+// around them: both are idempotent, so a part that is written again does no harm.
+func (s *Sink) Write(ctx context.Context, b pipeline.Batch) (pipeline.Effects, error) {
+	entries := make([]entry, 0, len(b))
+	var poison *pipeline.Error
+	for i, e := range b {
+		p, bad := check(e)
+		if bad == nil {
+			entries = append(entries, entry{post: p, key: p.Key(), at: i, firstSeen: p.FirstSeenTime})
+			continue
+		}
+		if poison == nil {
+			bad.Err = fmt.Errorf("%s: %w", e.Key(), bad.Err)
+			poison = bad
+		}
+		poison.Items = append(poison.Items, i)
+	}
+	switch {
+	case poison != nil:
+		return pipeline.Effects{}, poison
+	case len(entries) == 0:
+		return pipeline.Effects{}, nil
+	}
+	if err := s.writeSnapshots(ctx, entries); err != nil {
+		return pipeline.Effects{}, fmt.Errorf("writing snapshots of votes: %w", err)
+	}
+	kept := reduce(entries)
+	effects, err := s.writePosts(ctx, kept)
+	effects.Unchanged += len(b) - len(kept) // older ones of the same key
+	if err != nil {
+		err = fmt.Errorf("writing posts: %w", err)
+	}
+	return effects, err
+}
+
+// maxTexts leaves room in the 16 MiB that a document may have. The server is not
+// asked: it has several codes for it.
+const maxTexts = 15 << 20
+
+// check refuses what has no collection here or is too large, and texts that are not
+// UTF-8: the server takes them, and many drivers then fail to read them.
+func check(e market.Event) (*market.Post, *pipeline.Error) {
+	poison := func(code, format string, a ...any) (*market.Post, *pipeline.Error) {
+		return nil, &pipeline.Error{Class: pipeline.Poison, Code: code, Err: fmt.Errorf(format, a...)}
+	}
+	p, ok := e.(*market.Post)
+	if !ok {
+		return poison(codeKind, "kind %q has no collection in this store", e.Kind())
+	}
+	size := 0
+	for _, text := range append([]string{p.Source, p.ID, p.Type, p.Title, p.Summary, p.URL, p.ArticleURL, p.ImageURL, p.Slug, p.Author,
+		p.Publisher.Title, p.Publisher.Domain, p.Publisher.Region, p.Publisher.Type, p.Publisher.Path, string(p.Origin)}, p.Instruments...) {
+		if !utf8.ValidString(text) {
+			return poison(codeText, "text %.40q is not UTF-8", text)
+		}
+		if size += len(text); size > maxTexts {
+			return poison("10334", "texts have more than %d bytes", maxTexts)
+		}
+	}
+	return p, nil
+}
+
+// reduce sorts entries by key and keeps the newest of each, in place. The effect is
+// that of writing them one after the other. Sorted, two writers of the same keys
+// meet in the same order.
+func reduce(entries []entry) []entry {
+	slices.SortFunc(entries, func(a, b entry) int {
+		return cmp.Or(strings.Compare(a.key, b.key), cmp.Compare(b.post.Version(), a.post.Version()), cmp.Compare(a.at, b.at))
+	})
+	kept := entries[:1]
+	for _, e := range entries[1:] {
+		k := &kept[len(kept)-1]
+		if k.key != e.key {
+			kept = append(kept, e)
+			continue
+		}
+		k.firstSeen = min(k.firstSeen, e.firstSeen)
+		k.conflict = k.conflict || k.post.Version() == e.post.Version() && !same(k.post, e.post)
+	}
+	return kept
+}
+
+// same tells whether two posts say the same, clocks of ours and the origin aside.
+func same(a, b *market.Post) bool {
+	p, _, errA := a.Prints()
+	q, _, errB := b.Prints()
+	return p == q && errA == nil && errB == nil
+}
+
+// writeSnapshots inserts those that are not there. A duplicate is there already.
+func (s *Sink) writeSnapshots(ctx context.Context, entries []entry) error {
+	var documents []any
+	var at []int
+	seen := map[string]bool{}
+	for _, e := range entries {
+		if e.post.Votes == nil {
+			continue
+		}
+		if d := newSnapshot(e.post); !seen[d.ID] {
+			seen[d.ID] = true
+			documents, at = append(documents, d), append(at, e.at)
+		}
+	}
+	if len(documents) == 0 {
+		return nil
+	}
+	_, err := s.snapshots.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
+	_, err = s.answered(ctx, err, func(i int) int { return at[i] })
+	return err
+}
+
+// rounds bounds the attempts for entries that lose the race for a new key: only
+// the first insert of a key can be lost, so two are enough.
+const rounds = 3
+
+// writePosts upserts with the version as a guard: a stored post that is not older
+// does not match, so the server tries to insert and finds the key taken.
+func (s *Sink) writePosts(ctx context.Context, entries []entry) (effects pipeline.Effects, err error) {
+	for range rounds {
+		models := make([]mongo.WriteModel, len(entries))
+		for i := range entries {
+			if models[i], err = entries[i].upsert(); err != nil {
+				return effects, err
+			}
+		}
+		result, err := s.posts.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+		if result != nil {
+			effects.Inserted += int(result.UpsertedCount)
+			effects.Updated += int(result.MatchedCount)
+		}
+		taken, err := s.answered(ctx, err, func(i int) int { return entries[i].at })
+		if err != nil || len(taken) == 0 {
+			return effects, err
+		}
+		for k, i := range taken {
+			entries[k] = entries[i] // ascending, so i >= k
+		}
+		left, amended, err := s.lookAgain(ctx, entries[:len(taken)])
+		if err != nil {
+			return effects, err
+		}
+		effects.Updated += amended
+		effects.Unchanged += len(taken) - len(left) - amended
+		if entries = left; len(entries) == 0 {
+			return effects, nil
+		}
+	}
+	return effects, &pipeline.Error{Class: pipeline.Environment, Code: "11000",
+		Err: fmt.Errorf("%s is refused as a duplicate, but not of a version that is there: is an index unique that is not ours?", entries[0].key)}
+}
+
+func (e *entry) upsert() (mongo.WriteModel, error) {
+	set, err := bson.Marshal(newDocument(e.post, e.conflict))
+	if err != nil {
+		return nil, fmt.Errorf("encoding %s: %w", e.key, err)
+	}
+	unset := make(bson.D, 0, len(optional))
+	for _, name := range optional {
+		if _, err := bson.Raw(set).LookupErr(name); err != nil {
+			unset = append(unset, bson.E{Key: name, Value: ""})
+		}
+	}
+	update := bson.D{{Key: "$set", Value: bson.Raw(set)}, {Key: "$min", Value: bson.D{{Key: "first_seen_time", Value: bson.DateTime(e.firstSeen)}}}}
+	if len(unset) > 0 {
+		update = append(update, bson.E{Key: "$unset", Value: unset})
+	}
+	older := bson.D{{Key: "_id", Value: e.key}, {Key: "version", Value: bson.D{{Key: "$lt", Value: e.post.Version()}}}}
+	return mongo.NewUpdateOneModel().SetFilter(older).SetUpdate(update).SetUpsert(true), nil
+}
+
+// lookAgain compares entries whose keys are taken with what is stored. It marks
+// conflicts, lets the time of the first observation sink, and returns the entries
+// that are newer than what is stored: those must be written again.
+func (s *Sink) lookAgain(ctx context.Context, entries []entry) (left []entry, amended int, err error) {
+	stored, err := s.read(ctx, entries)
+	if err != nil {
+		return nil, 0, err
+	}
+	var models []mongo.WriteModel
+	var at []int
+	amend := func(e *entry, filter, update bson.D) {
+		models, at = append(models, mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(update)), append(at, e.at)
+	}
+	for i := range entries {
+		e := &entries[i]
+		d := stored[e.key]
+		if d == nil || d.Version < e.post.Version() {
+			left = append(left, *e)
+			continue
+		}
+		before := len(models)
+		if d.Version == e.post.Version() && !d.Conflict && (e.conflict || !same(d.post(), e.post)) {
+			amend(e, bson.D{{Key: "_id", Value: e.key}, {Key: "version", Value: d.Version}}, bson.D{{Key: "$set", Value: bson.D{{Key: "conflict", Value: true}}}})
+		}
+		if first := bson.DateTime(e.firstSeen); first < d.FirstSeenTime {
+			amend(e, bson.D{{Key: "_id", Value: e.key}}, bson.D{{Key: "$min", Value: bson.D{{Key: "first_seen_time", Value: first}}}})
+		}
+		if len(models) > before {
+			amended++
+		}
+	}
+	if len(models) > 0 {
+		_, err = s.posts.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+		_, err = s.answered(ctx, err, func(i int) int { return at[i] })
+	}
+	return left, amended, err
+}
+
+// read returns what is stored of entries, by key.
+func (s *Sink) read(ctx context.Context, entries []entry) (map[string]*document, error) {
+	keys := make([]string, len(entries))
+	for i := range entries {
+		keys[i] = entries[i].key
+	}
+	cursor, err := s.posts.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: keys}}}}, options.Find().SetBatchSize(int32(len(keys)+1)))
+	if err != nil {
+		return nil, classify(ctx, err)
+	}
+	defer cursor.Close(context.WithoutCancel(ctx))
+	stored := make(map[string]*document, len(keys))
+	for cursor.Next(ctx) {
+		d, key := &document{}, cursor.Current.Lookup("_id").StringValue()
+		if err := cursor.Decode(d); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", key, err)
+		}
+		stored[key] = d
+	}
+	if err := cursor.Err(); err != nil {
+		return nil, classify(ctx, err)
+	}
+	return stored, nil
+}
+
+// answered reads the answer to a bulk: the writes whose key is taken, ascending, and
+// what went wrong with the others. at tells the position in the batch of a write.
+func (s *Sink) answered(ctx context.Context, err error, at func(i int) int) (taken []int, _ error) {
+	var bulk mongo.BulkWriteException
+	if !errors.As(err, &bulk) {
+		return nil, classify(ctx, err)
+	}
+	var worst *pipeline.Error
+	for _, w := range bulk.WriteErrors {
+		if w.Code == duplicateKey {
+			taken = append(taken, w.Index)
+			continue
+		}
+		e := known(w.Code, w.WriteError)
+		if e.Class == pipeline.Poison {
+			e.Items = []int{at(w.Index)}
+		}
+		worst = worse(worst, e)
+	}
+	if w := bulk.WriteConcernError; w != nil {
+		worst = worse(worst, known(w.Code, *w))
+	}
+	slices.Sort(taken)
+	if worst != nil {
+		return taken, worst
+	}
+	return taken, nil
+}
+
+// worse keeps of two errors the one that must be dealt with first: while the store
+// itself is not well, nothing is said of the data. Poison is gathered.
+func worse(a, b *pipeline.Error) *pipeline.Error {
+	rank := map[pipeline.Class]int{pipeline.Environment: 2, pipeline.Transient: 1}
+	switch {
+	case a == nil || rank[b.Class] > rank[a.Class]:
+		return b
+	case a.Class == pipeline.Poison && b.Class == pipeline.Poison:
+		a.Items = append(a.Items, b.Items...)
+	}
+	return a
+}
