@@ -14,6 +14,8 @@ type Answers struct {
 	From        market.Millis `json:"from"`
 	To          market.Millis `json:"to"`
 	Instruments []Answer      `json:"instruments"`
+	Posts       int           `json:"posts"`   // published in [From, To), also about what is not traded here or about nothing
+	Effects     []Effect      `json:"effects"` // by instrument, then time
 }
 
 // Answer is the key of one instrument. Sums are exact; averages have 16 decimals.
@@ -31,7 +33,8 @@ type Answer struct {
 	Trades       int64             `json:"trades"`
 	SumClose     market.Decimal    `json:"sum_close"`
 	AverageClose market.Decimal    `json:"average_close"`
-	VWAP         market.Decimal    `json:"vwap"` // quote volume by volume
+	VWAP         market.Decimal    `json:"vwap"`  // quote volume by volume
+	Posts        int               `json:"posts"` // published in [From, To) that name the base currency
 }
 
 // Jump is a planted move of the price: within the minute that opens at Time it
@@ -41,13 +44,30 @@ type Jump struct {
 	Percent int           `json:"percent"`
 }
 
+// Effect is a post that moves the price of an instrument: from the minute after
+// its publication on by Percent within a quarter of an hour (beside the noise),
+// which fades away within the day.
+type Effect struct {
+	ID         int64             `json:"id"`   // of the post
+	Time       market.Millis     `json:"time"` // of publication
+	Instrument market.Instrument `json:"instrument"`
+	Percent    int               `json:"percent"`
+}
+
 // Answers adds up the one-minute candles with open times in [from, to). Times
 // before the first or after the last candle of an instrument count as outside,
 // not as missing.
 func (s *Simulator) Answers(from, to market.Millis) Answers {
-	all := Answers{Seed: s.cfg.Seed, From: from, To: to}
+	all := Answers{Seed: s.cfg.Seed, From: from, To: to, Effects: []Effect{}}
+	var about map[string]int
+	all.Posts, about = s.news.count(from, to)
 	for _, in := range s.board.order {
-		all.Instruments = append(all.Instruments, in.answer(from, to))
+		a := in.answer(from, to)
+		a.Posts = about[in.Base]
+		all.Instruments = append(all.Instruments, a)
+		if s.newsMoves() {
+			all.Effects = append(all.Effects, s.newsroom.effects(in.Instrument, from, to)...)
+		}
 	}
 	return all
 }

@@ -14,13 +14,21 @@ import (
 // It happens Count times, or for Seconds, or both; with neither, once.
 type Fault struct {
 	Kind    string  `json:"kind"`              // one of FaultKinds
+	Target  string  `json:"target"`            // what it hits: exchange, cryptopanic, rss, or news for both feeds; empty is exchange, or news for a kind that only feeds have
 	Count   int     `json:"count,omitempty"`   // requests, handshakes, connections or frames that it hits
 	Seconds float64 `json:"seconds,omitempty"` // of the wall clock
 	Symbol  string  `json:"symbol,omitempty"`  // BTCUSDT: only what concerns it
 	Delay   float64 `json:"delay,omitempty"`   // seconds: the wait of slow (2), the Retry-After of 429 (1) and 418 (120)
 }
 
-// Kinds of faults. Those above refuse hit REST requests.
+// Targets of faults beside the feeds themselves.
+const (
+	targetExchange = "exchange"
+	targetNews     = "news"
+)
+
+// Kinds of faults. Those above refuse hit REST requests, of feeds as well but
+// for 418; those from quota on hit feeds alone.
 const (
 	fault429           = "429"            // over the limit
 	fault418           = "418"            // banned
@@ -38,6 +46,9 @@ const (
 	faultLostClose     = "lost_close"   // a candle's final frame is not sent
 	faultDuplicate     = "duplicate"    // a frame is sent twice
 	faultOutOfOrder    = "out_of_order" // a frame is sent after the next one of its stream
+	faultQuota         = "quota"        // CryptoPanic's monthly quota is used up: 429 without Retry-After
+	faultShift         = "shift"        // a post appears before a page after the first is read, so that all pages shift by one
+	faultBadPost       = "bad_post"     // one post of a page has a field of the wrong kind
 )
 
 // FaultKinds are all kinds of faults.
@@ -46,7 +57,21 @@ func FaultKinds() []string {
 		fault429, fault418, fault5xx, fault403, faultHTML, faultSlow, faultTruncatedBody,
 		faultRefuse, faultDisconnect, faultClose, faultStall, faultStallSymbol,
 		faultTruncated, faultLostClose, faultDuplicate, faultOutOfOrder,
+		faultQuota, faultShift, faultBadPost,
 	}
+}
+
+// targetsOf a kind; the first is what is meant if none is named.
+func targetsOf(kind string) []string {
+	switch kind {
+	case fault429, fault5xx, fault403, faultHTML, faultSlow, faultTruncatedBody:
+		return []string{targetExchange, targetNews, feedCryptoPanic, feedRSS}
+	case faultBadPost:
+		return []string{targetNews, feedCryptoPanic, feedRSS}
+	case faultQuota, faultShift:
+		return []string{targetNews, feedCryptoPanic}
+	}
+	return []string{targetExchange}
 }
 
 // active is a fault that was injected. A connection that stalls keeps it, also
@@ -76,6 +101,13 @@ func (f *Fault) validate(b *board) error {
 	if !slices.Contains(FaultKinds(), f.Kind) {
 		bad = append(bad, fmt.Errorf("kind %.40q is none of %s", f.Kind, strings.Join(FaultKinds(), " ")))
 	}
+	targets := targetsOf(f.Kind)
+	if f.Target == "" {
+		f.Target = targets[0]
+	}
+	if !slices.Contains(targets, f.Target) {
+		bad = append(bad, fmt.Errorf("target %.40q of kind %.40q is none of %s", f.Target, f.Kind, strings.Join(targets, " ")))
+	}
 	if f.Count < 0 || f.Seconds < 0 || f.Delay < 0 {
 		bad = append(bad, fmt.Errorf("count %d, seconds %v or delay %v is negative", f.Count, f.Seconds, f.Delay))
 	}
@@ -83,6 +115,8 @@ func (f *Fault) validate(b *board) error {
 		if f.Kind == faultStallSymbol {
 			bad = append(bad, errors.New(`symbol "" must be named for stall_symbol`))
 		}
+	} else if f.Target != targetExchange {
+		bad = append(bad, fmt.Errorf("symbol %.40q must be empty for target %s", f.Symbol, f.Target))
 	} else if in, ok := b.find(f.Symbol); !ok {
 		bad = append(bad, fmt.Errorf("symbol %.40q is not served", f.Symbol))
 	} else {
@@ -141,9 +175,20 @@ func (f *faults) prune() {
 	f.any.Store(len(f.list) > 0)
 }
 
-// take uses the oldest fault of a kind once. concerns tells of a symbol whether
-// what would be hit has to do with it.
+// take uses the oldest fault of a kind for the exchange once. concerns tells of
+// a symbol whether what would be hit has to do with it.
 func (f *faults) take(kind string, concerns func(symbol string) bool) *active {
+	return f.use(func(a *active) bool {
+		return a.Kind == kind && a.Target == targetExchange && (a.Symbol == "" || concerns(a.Symbol))
+	})
+}
+
+// takeNews is take for a feed.
+func (f *faults) takeNews(feed, kind string) *active {
+	return f.use(func(a *active) bool { return a.Kind == kind && (a.Target == targetNews || a.Target == feed) })
+}
+
+func (f *faults) use(hits func(*active) bool) *active {
 	if !f.any.Load() {
 		return nil
 	}
@@ -151,7 +196,7 @@ func (f *faults) take(kind string, concerns func(symbol string) bool) *active {
 	defer f.mu.Unlock()
 	f.prune()
 	for k, a := range f.list {
-		if a.Kind != kind || (a.Symbol != "" && !concerns(a.Symbol)) {
+		if !hits(a) {
 			continue
 		}
 		if a.Count > 0 {

@@ -277,10 +277,15 @@ func TestFaultsByHTTP(t *testing.T) {
 		return r.StatusCode, string(text)
 	}
 	for _, f := range []struct{ body, want string }{
-		{`{"kind":"meteor"}`, `kind "meteor" is none of 429 418 5xx 403 html slow truncated_body refuse disconnect close stall stall_symbol truncated_frame lost_close duplicate out_of_order`},
+		{`{"kind":"meteor"}`, `kind "meteor" is none of 429 418 5xx 403 html slow truncated_body refuse disconnect close stall stall_symbol truncated_frame lost_close duplicate out_of_order quota shift bad_post`},
 		{`{"kind":"stall_symbol"}`, `symbol "" must be named`},
 		{`{"kind":"stall","symbol":"DOGEUSDT"}`, `symbol "DOGEUSDT" is not served`},
 		{`{"kind":"x","count":-1}`, `is negative`},
+		{`{"kind":"stall","target":"news"}`, `target "news" of kind "stall" is none of exchange`},
+		{`{"kind":"418","target":"rss"}`, `target "rss" of kind "418" is none of exchange`},
+		{`{"kind":"shift","target":"rss"}`, `target "rss" of kind "shift" is none of news cryptopanic`},
+		{`{"kind":"quota","target":"exchange"}`, `target "exchange" of kind "quota" is none of news cryptopanic`},
+		{`{"kind":"5xx","target":"news","symbol":"BTCUSDT"}`, `symbol "BTCUSDT" must be empty for target news`},
 		{`{"kind":"429","times":1}`, `unknown field`},
 		{`{`, `EOF`},
 	} {
@@ -290,7 +295,11 @@ func TestFaultsByHTTP(t *testing.T) {
 		}
 	}
 	for _, kind := range FaultKinds() {
-		if status, text := do("POST", `{"kind":"`+kind+`","symbol":"BTCUSDT","count":2,"seconds":60}`); status != 200 {
+		symbol := "BTCUSDT"
+		if targetsOf(kind)[0] != targetExchange {
+			symbol = ""
+		}
+		if status, text := do("POST", `{"kind":"`+kind+`","symbol":"`+symbol+`","count":2,"seconds":60}`); status != 200 {
 			t.Errorf("%s: %d %s", kind, status, text)
 		}
 	}

@@ -11,12 +11,15 @@ import (
 	"github.com/candlestack/candlestack/services/market"
 )
 
-// Handler serves everything: the exchange's routes and, under /simulator/, what
-// is the simulator's own. Further feeds register beside them.
+// Handler serves everything: the exchange's routes, the news beside them and,
+// under /simulator/, what is the simulator's own.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc("GET "+r.path, s.serve(r))
+	}
+	for _, r := range s.newsRoutes() {
+		mux.HandleFunc("GET "+r.path, s.serveNews(r))
 	}
 	mux.HandleFunc("GET /ws", s.stream)
 	mux.HandleFunc("GET /ws/", s.stream)
@@ -100,21 +103,31 @@ func (s *Simulator) index(w http.ResponseWriter, _ *http.Request) {
 	if s.cfg.Replay != "" {
 		what = "a recording: " + s.cfg.Replay
 	}
-	fmt.Fprintf(w, `Candlestack simulator: an exchange with Binance's wire formats.
+	news := "seeded posts"
+	if s.cfg.ReplayNews != "" {
+		news = "a recording: " + s.cfg.ReplayNews
+	}
+	fmt.Fprintf(w, `Candlestack simulator: an exchange with Binance's wire formats, and news beside it.
 
 serves   %s
+news     %s
 symbols  %s
 clock    %s (real: %s)
 
-REST     http://%[5]s/api/v3/{ping,time,exchangeInfo,klines}
-streams  ws://%[5]s/ws/<symbol>@kline_<interval>
-         ws://%[5]s/stream?streams=<symbol>@kline_<interval>/...
+REST     http://%[6]s/api/v3/{ping,time,exchangeInfo,klines}
+streams  ws://%[6]s/ws/<symbol>@kline_<interval>
+         ws://%[6]s/stream?streams=<symbol>@kline_<interval>/...
+news     http://%[6]s/api/v1/posts/?auth_token=any            CryptoPanic's API v1 (also /api/free/v1/posts/):
+           filter, currencies, kind, regions, metadata, page
+         http://%[6]s/news/rss                                RSS 2.0
+         http://%[6]s/news/<id>/<slug>                        a post
 
 GET    /simulator/answers?from=2025-03-01T00:00:00Z&to=...   the answer key
 GET    /simulator/accounting                                  what clients cost
 GET    /simulator/faults                                      faults that are active
 DELETE /simulator/faults                                      end them
-POST   /simulator/faults  {"kind":"disconnect","count":1,"seconds":0,"symbol":"","delay":0}
-         kinds: %[6]s
-`, what, strings.Join(symbols, " "), s.Now(), market.MillisOf(s.wall()), s.Addr(), strings.Join(FaultKinds(), " "))
+POST   /simulator/faults  {"kind":"disconnect","target":"","count":1,"seconds":0,"symbol":"","delay":0}
+         kinds: %[7]s
+         targets: exchange cryptopanic rss news (both feeds)
+`, what, news, strings.Join(symbols, " "), s.Now(), market.MillisOf(s.wall()), s.Addr(), strings.Join(FaultKinds(), " "))
 }

@@ -28,6 +28,7 @@ type Accounting struct {
 	ConnectionAttempts int64           `json:"connection_attempts"` // WebSocket handshakes
 	Connections        int64           `json:"connections"`         // open now
 	Frames             int64           `json:"frames"`              // events sent on all connections
+	News               NewsAccounting  `json:"news"`                // on the feeds
 }
 
 // MinuteAccount is one wall-clock minute of one client.

@@ -21,6 +21,7 @@ func seeded(seed int64, symbol string) *instrument {
 		panic(err)
 	}
 	n := newNoise(seed, symbol)
+	n.news = newNewsroom(seed, []string{i.Base}).desk(i.Base)
 	return newInstrument(i, n.lot, n)
 }
 

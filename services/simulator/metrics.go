@@ -12,7 +12,7 @@ type metrics struct {
 	connections    prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer, routes []route, now func() float64) *metrics {
+func newMetrics(reg prometheus.Registerer, routes []route, feeds []newsRoute, now func() float64) *metrics {
 	f := promauto.With(reg)
 	frames := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "candlestack_simulator_frames_total",
@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer, routes []route, now func() float64) *
 	m := &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "candlestack_simulator_requests_total",
-			Help: "REST requests answered, by route and status.",
+			Help: "HTTP requests answered, by route and status.",
 		}, []string{"route", "code"}),
 		faults: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "candlestack_simulator_faults_total",
@@ -41,6 +41,11 @@ func newMetrics(reg prometheus.Registerer, routes []route, now func() float64) *
 	for _, r := range routes {
 		for _, code := range []string{"200", "400", "403", "418", "429", "503"} {
 			m.requests.WithLabelValues(r.name, code)
+		}
+	}
+	for _, r := range feeds {
+		for _, code := range []string{"200", "304", "400", "401", "403", "404", "429", "503"} {
+			m.requests.WithLabelValues(r.feed, code)
 		}
 	}
 	for _, kind := range FaultKinds() {

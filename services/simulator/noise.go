@@ -30,6 +30,7 @@ type noise struct {
 	temper int64 // how far prices move, per mille of Bitcoin's
 	flow   int64 // steps of base volume traded in a middling second
 	pace   int64 // trades in a middling second, times 8
+	news   *desk // whose posts move the price; nil: none
 }
 
 // amplitudes of the noise by level, in 1e-9 of the price; level k has a period
@@ -71,7 +72,7 @@ const (
 	maxHole      = 30 // minutes
 )
 
-// newNoise makes the market of symbol under seed.
+// newNoise makes the market of symbol under seed, without news.
 func newNoise(seed int64, symbol string) *noise {
 	h := fnv.New64a()
 	h.Write([]byte(symbol))
@@ -110,9 +111,11 @@ func mix(x uint64) uint64 {
 
 const golden = 0x9e3779b97f4a7c15
 
-func (n *noise) hash(purpose int, at int64) uint64 {
-	return mix(n.key + mix(uint64(at)*golden+uint64(purpose)))
+func hashOf(key uint64, purpose int, at int64) uint64 {
+	return mix(key + mix(uint64(at)*golden+uint64(purpose)))
 }
+
+func (n *noise) hash(purpose int, at int64) uint64 { return hashOf(n.key, purpose, at) }
 
 // drift is how far the price is from its middle at the start of minute m, in
 // 1e-9 of it and before the instrument's temper.
@@ -162,6 +165,9 @@ func (n *noise) price(m int64) int64 {
 		if at, ppm, ok := n.jump(d); ok && m > at && m-at <= jumpFade {
 			p += p * ppm / 1_000_000 * (jumpFade - (m - at - 1)) / jumpFade
 		}
+	}
+	if n.news != nil {
+		p = n.news.moved(p, m)
 	}
 	return max(p, 1)
 }

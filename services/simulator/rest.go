@@ -102,12 +102,8 @@ func (s *Simulator) fail(w http.ResponseWriter, q *http.Request, r route, symbol
 		}
 		return a
 	}
-	if a := due(faultSlow); a != nil {
-		select {
-		case <-time.After(a.delay(2 * time.Second)):
-		case <-q.Context().Done():
-			return true
-		}
+	if a := due(faultSlow); a != nil && !late(q, a) {
+		return true
 	}
 	switch {
 	case s.rejectFault(w, r, due(fault429), http.StatusTooManyRequests, time.Second):
@@ -124,15 +120,30 @@ func (s *Simulator) fail(w http.ResponseWriter, q *http.Request, r route, symbol
 		if err != nil {
 			body = []byte(maintenancePage)
 		}
-		w.Header().Set("Content-Type", "application/json;charset=UTF-8")
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body[:len(body)/2])    // it is cut in any case
-		http.NewResponseController(w).Flush() // the same
-		panic(http.ErrAbortHandler)           // net/http's way to cut a connection
+		cut(w, "application/json;charset=UTF-8", body)
 	default:
 		return false
 	}
 	return true
+}
+
+// late waits as long as a fault says; false if the client has left.
+func late(q *http.Request, a *active) bool {
+	select {
+	case <-time.After(a.delay(2 * time.Second)):
+		return true
+	case <-q.Context().Done():
+		return false
+	}
+}
+
+// cut sends half a body and ends the connection.
+func cut(w http.ResponseWriter, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body[:len(body)/2])    // it is cut in any case
+	http.NewResponseController(w).Flush() // the same
+	panic(http.ErrAbortHandler)           // net/http's way to cut a connection
 }
 
 func (s *Simulator) rejectFault(w http.ResponseWriter, r route, a *active, status int, wait time.Duration) bool {

@@ -1,6 +1,8 @@
 // Package simulator is an exchange that speaks Binance's wire formats, REST and
 // WebSocket (exchanges.md §1), over a seeded market or a recording, with the
-// exchange's limits, and with faults on demand. It imports nothing of the stack
+// exchange's limits, and with faults on demand. Beside it stand two news feeds,
+// CryptoPanic's API v1 (§2) and RSS, over seeded posts, some of which move the
+// prices, or over recorded pages. It imports nothing of the stack
 // but the ground, so that what it proves of a source is not a mistake they share.
 package simulator
 
@@ -32,6 +34,8 @@ type Config struct {
 	Speed       float64       `help:"Simulated seconds in a second, until the simulated clock has reached the real one." default:"1"`
 	Lifetime    time.Duration `help:"Time after which a WebSocket connection is closed." default:"24h"`
 	WeightLimit int           `help:"Request weight that an IP may use in a minute." default:"6000"`
+	ReplayNews  string        `help:"Serve recorded pages of CryptoPanic as news instead, with their dates: one *.json or a folder of them. Then no news moves the seeded prices." placeholder:"PATH"`
+	NewsQuota   int           `help:"Requests that CryptoPanic answers in a calendar month; 0 is no end." default:"0"`
 }
 
 // usual fills in the defaults, for those who make a Config by hand.
@@ -99,6 +103,14 @@ func (c *Config) Validate() error {
 	if u.WeightLimit < 0 {
 		bad("--weight-limit", u.WeightLimit, "is negative")
 	}
+	if u.ReplayNews != "" {
+		if _, err := openArchive(u.ReplayNews); err != nil {
+			bad("--replay-news", u.ReplayNews, "cannot be read: "+err.Error())
+		}
+	}
+	if u.NewsQuota < 0 {
+		bad("--news-quota", u.NewsQuota, "is negative")
+	}
 	return errors.Join(all...)
 }
 
@@ -109,6 +121,9 @@ type Simulator struct {
 	wall     func() time.Time
 	clock    *clock
 	board    board
+	news     news
+	newsroom *newsroom // the same where the news is seeded, else nil
+	newsdesk *newsdesk
 	limits   *limits
 	faults   *faults
 	metrics  *metrics
@@ -133,7 +148,7 @@ func newAt(cfg Config, log *slog.Logger, reg prometheus.Registerer, wall func() 
 	cfg = cfg.usual()
 	s := &Simulator{
 		cfg: cfg, log: log, wall: wall,
-		limits: newLimits(cfg.WeightLimit, wall), faults: newFaults(wall),
+		limits: newLimits(cfg.WeightLimit, wall), faults: newFaults(wall), newsdesk: &newsdesk{wall: wall, quota: cfg.NewsQuota},
 		pingEvery: 20 * time.Second, pongWithin: time.Minute,
 	}
 	begun := wall()
@@ -144,7 +159,10 @@ func newAt(cfg Config, log *slog.Logger, reg prometheus.Registerer, wall func() 
 	if err := s.load(begun); err != nil {
 		return nil, err
 	}
-	s.metrics = newMetrics(reg, s.routes(), func() float64 { return float64(s.clock.now()) / 1000 })
+	if err := s.openNews(); err != nil {
+		return nil, err
+	}
+	s.metrics = newMetrics(reg, s.routes(), s.newsRoutes(), func() float64 { return float64(s.clock.now()) / 1000 })
 	var err error
 	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", cfg.Listen, err)
@@ -184,6 +202,32 @@ func (s *Simulator) load(now time.Time) error {
 	s.board = newBoard(all)
 	return nil
 }
+
+// openNews opens the feeds; the posts of a seed move what the seed trades.
+func (s *Simulator) openNews() (err error) {
+	if s.cfg.ReplayNews != "" {
+		if s.news, err = openArchive(s.cfg.ReplayNews); err != nil {
+			return fmt.Errorf("opening recorded news: %w", err)
+		}
+		return nil
+	}
+	var currencies []string
+	for _, in := range s.board.order {
+		currencies = append(currencies, in.Base)
+	}
+	s.newsroom = newNewsroom(s.cfg.Seed, currencies)
+	s.news = s.newsroom
+	for _, in := range s.board.order {
+		if n, ok := in.tape.(*noise); ok {
+			n.news = s.newsroom.desk(in.Base)
+		}
+	}
+	return nil
+}
+
+// newsMoves tells whether posts move the prices: those of a seed do, where the
+// prices are made from it too.
+func (s *Simulator) newsMoves() bool { return s.newsroom != nil && s.cfg.Replay == "" }
 
 // Run serves until ctx ends, then closes what is open and waits for it.
 func (s *Simulator) Run(ctx context.Context) error {
@@ -240,6 +284,9 @@ func (s *Simulator) Inject(f Fault) error {
 	if err := f.validate(&s.board); err != nil {
 		return err
 	}
+	if f.Kind == faultShift && s.newsroom == nil {
+		return errors.New("kind shift needs seeded news: a recording takes no new post")
+	}
 	s.faults.inject(f)
 	return nil
 }
@@ -251,5 +298,6 @@ func (s *Simulator) ClearFaults() { s.faults.clear() }
 func (s *Simulator) Accounting() Accounting {
 	a := s.limits.accounting()
 	a.Connections, a.Frames = s.open.Load(), s.frames.Load()
+	a.News = s.newsdesk.accounting()
 	return a
 }

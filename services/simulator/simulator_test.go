@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,11 +28,12 @@ func newTestStopped(t *testing.T) *Simulator {
 func TestValidate(t *testing.T) {
 	c := Config{
 		Listen: "nowhere", Instruments: []string{"BTC-USDT", "BTC-USDT", "btcusdt"}, ReplayExact: true,
-		Start: time.Now().Add(time.Hour), Speed: math.NaN(), Lifetime: time.Millisecond, WeightLimit: -1,
+		Start: time.Now().Add(time.Hour), Speed: math.NaN(), Lifetime: time.Millisecond, WeightLimit: -1, ReplayNews: "/nowhere", NewsQuota: -1,
 	}
 	want := []string{
 		`--listen "nowhere": `, `--instruments "BTC-USDT": is named twice`, `--instruments "btcusdt": `, `--replay-exact "true": `,
 		`--start "`, `--speed "NaN": `, `--lifetime "1ms": `, `--weight-limit "-1": `,
+		`--replay-news "/nowhere": cannot be read: `, `--news-quota "-1": `,
 	}
 	lines := strings.Split(c.Validate().Error(), "\n")
 	if len(lines) != len(want) {
@@ -129,6 +131,13 @@ func TestAnswers(t *testing.T) {
 			}
 			return m
 		}
+		for m := int64(from / minute); m < int64(to/minute); m++ {
+			for _, p := range s.newsroom.minute(m) {
+				if slices.ContainsFunc(p.about(), func(c coin) bool { return c.code == in.Base }) {
+					want.Posts++
+				}
+			}
+		}
 		want.MinLow, want.MaxHigh, want.Volume, want.QuoteVolume = text(low), text(high), text(volume), text(quote)
 		want.SumClose = text(closes)
 		want.AverageClose = text(closes.DivRound(decimal.NewFromInt(int64(want.Candles)), 16))
@@ -180,7 +189,7 @@ func TestMetrics(t *testing.T) {
 		}
 		return all
 	}
-	if n := len(series()); n != 4*6+len(FaultKinds())+2+2 {
+	if n := len(series()); n != 4*6+3*8+len(FaultKinds())+2+2 {
 		t.Errorf("%d series at the start: %v", n, series())
 	}
 	get(t, s, "/api/v3/time")
