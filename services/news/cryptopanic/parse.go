@@ -71,13 +71,13 @@ func parsePost(value jsontext.Value, received market.Millis) (*market.Post, erro
 
 // post maps the members of all generations (exchanges.md §2.1, §2.2).
 func (r *rawPost) post(received market.Millis) (*market.Post, error) {
-	published, err := millis(first(r.PublishedAt, r.CreatedAt))
+	created, err := millis(r.CreatedAt)
+	published := created
+	if r.PublishedAt != "" {
+		published, err = millis(r.PublishedAt)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("published_at: %w", err)
-	}
-	created, err := millis(r.CreatedAt)
-	if err != nil && r.CreatedAt != "" {
-		return nil, fmt.Errorf("created_at: %w", err)
 	}
 	return &market.Post{
 		Source: source, ID: strings.TrimSpace(string(r.ID)), Type: word(r.Kind),
@@ -96,9 +96,13 @@ func (r *rawPost) post(received market.Millis) (*market.Post, error) {
 
 func word(t text) string { return market.CleanText(string(t), market.MaxWord) }
 
+// millis is zero where t cannot be read.
 func millis(t text) (market.Millis, error) {
 	at, err := time.Parse(time.RFC3339, string(t))
-	return market.MillisOf(at), err
+	if err != nil {
+		return 0, err
+	}
+	return market.MillisOf(at), nil
 }
 
 // instruments are the currencies of either generation: upper case, sorted, each

@@ -100,7 +100,8 @@ func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 func textOf(v jsontext.Value) text {
 	switch v.Kind() {
 	case '"':
-		if s, err := jsontext.AppendUnquote(nil, v); err == nil {
+		var s string
+		if json.Unmarshal(v, &s, lenient) == nil {
 			return text(s)
 		}
 	case '0':

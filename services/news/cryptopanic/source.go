@@ -197,9 +197,7 @@ func unreadable(err error) error {
 
 // explain reads the service's error for rest, which logs and keeps its message.
 func (s *Source) explain(body []byte) rest.Complaint {
-	c := explain(body, time.Now())
-	c.Message = s.redact(c.Message)
-	c.Code = s.redact(c.Code)
+	c := explain([]byte(s.redact(string(body))), time.Now())
 	if !c.BannedUntil.IsZero() {
 		s.quota.close(c.BannedUntil, "the service says: "+c.Message)
 	}
