@@ -13,13 +13,16 @@ import (
 	"github.com/candlestack/candlestack/services/market"
 )
 
-// Config says what is compared with what.
+// Config says what is compared with what. One check is of one store and the group
+// that fills it: DefaultTopics go with DSN, NewsTopics with MongoURI.
 type Config struct {
-	Path    string                 // of the ledger
-	Brokers []string               // host:port
-	Topics  map[market.Kind]string // as the producer had them
-	Group   string                 // whose offsets
-	DSN     string                 // of the tables, in the Go driver's form, with the database
+	Path          string                 // of the ledger
+	Brokers       []string               // host:port
+	Topics        map[market.Kind]string // those of the producer's that the group reads
+	Group         string                 // whose offsets
+	DSN           string                 // of tables candles and gaps, in the Go driver's form, with the database
+	MongoURI      string                 // of the server with the posts, in MongoDB's form
+	MongoDatabase string                 // with collections posts and vote_snapshots
 }
 
 // Invariant is a promise and whether it was kept.
@@ -41,8 +44,9 @@ func (i Invariant) String() string {
 // Check compares everything, once the group has read all (Behind says 0) and
 // the producer has ended: I1 each acknowledged event is stored with its values,
 // or a dead letter with its bytes, and nothing else is there; I2 no key has an
-// older version than was acknowledged, or two rows; I3 what is committed is
-// durable. An error means that a side could not be read.
+// older version than was acknowledged, a later first sight, or two rows; I3 what is
+// committed is durable. A snapshot of votes is a row like any other. An error means
+// that a side could not be read.
 func Check(ctx context.Context, cfg Config) ([]Invariant, error) {
 	f, err := gather(ctx, cfg)
 	if err != nil {
@@ -106,12 +110,6 @@ func gather(ctx context.Context, cfg Config) (*facts, error) {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	db, err := open(cfg.DSN)
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-
 	f := &facts{}
 	if f.committed, err = readCommitted(ctx, admin, cfg.Group); err != nil {
 		return nil, err
@@ -119,13 +117,29 @@ func gather(ctx context.Context, cfg Config) (*facts, error) {
 	if f.letters, err = readLetters(ctx, admin, cfg.Brokers, cfg.Topics); err != nil {
 		return nil, err
 	}
-	if f.rows, err = readRows(ctx, db, cfg.Topics); err != nil {
+	if f.rows, err = readStore(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if f.entries, err = readBook(cfg.Path); err != nil {
+	entries, err := readBook(cfg.Path)
+	if err != nil {
 		return nil, err
 	}
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return cfg.Topics[e.Kind] == "" })
+	f.entries = withSnapshots(entries)
 	return f, nil
+}
+
+func readStore(ctx context.Context, cfg Config) (rows []row, err error) {
+	if cfg.Topics[market.KindCandle] != "" || cfg.Topics[market.KindGap] != "" {
+		if rows, err = readTables(ctx, cfg.DSN, cfg.Topics); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Topics[market.KindPost] != "" {
+		documents, err := readDocuments(ctx, cfg.MongoURI, cfg.MongoDatabase)
+		return append(rows, documents...), err
+	}
+	return rows, nil
 }
 
 // id names a row across the tables.
@@ -136,8 +150,9 @@ type id struct {
 
 // claims is what the ledger says of one key.
 type claims struct {
-	sent   []entry // all good ones, acknowledged first, by offset
-	newest int64   // acknowledged version; 0: none is
+	sent      []entry       // all good ones, acknowledged first, by offset
+	newest    int64         // acknowledged version; 0: none is
+	firstSeen market.Millis // earliest acknowledged one of a post; 0: none is
 }
 
 func (f *facts) claims() map[id]*claims {
@@ -154,6 +169,9 @@ func (f *facts) claims() map[id]*claims {
 		c.sent = append(c.sent, e)
 		if e.acked {
 			c.newest = max(c.newest, e.Version)
+			if c.firstSeen == 0 || e.FirstSeen < c.firstSeen {
+				c.firstSeen = e.FirstSeen
+			}
 		}
 	}
 	for _, c := range all {
@@ -194,7 +212,9 @@ func (c *claims) allows(r row) string {
 		return fmt.Sprintf("version %d was never sent", r.version)
 	case !among:
 		return fmt.Sprintf("version %d has other values than were sent first", r.version)
-	case r.kind != market.KindCandle:
+	case !slices.ContainsFunc(c.sent, func(e entry) bool { return e.FirstSeen == r.firstSeen }):
+		return fmt.Sprintf("version %d was first seen at %s, as nobody said", r.version, r.firstSeen)
+	case r.kind != market.KindCandle && r.kind != market.KindPost:
 		return ""
 	case len(hashes) == 1 && r.conflict:
 		return fmt.Sprintf("version %d is marked as a conflict and has none", r.version)
@@ -239,7 +259,7 @@ func (f *facts) checkLetters(p *problems) (dead, again int) {
 	at := map[place]entry{}
 	unsure := map[string]bool{} // hashes of poisons not acknowledged
 	for _, e := range f.entries {
-		if e.acked {
+		if e.acked && e.Kind != kindSnapshot {
 			at[e.place] = e
 		} else if e.Poison != "" {
 			unsure[e.Hash] = true
@@ -283,8 +303,12 @@ func (f *facts) nothingOlder() Invariant {
 			p.add("%s %s has more than one row", r.kind, r.key)
 		}
 		seen[id{r.kind, r.key}] = true
-		if c := all[id{r.kind, r.key}]; c != nil && r.version < c.newest {
+		switch c := all[id{r.kind, r.key}]; {
+		case c == nil:
+		case r.version < c.newest:
 			p.add("%s %s has version %d, acknowledged was %d", r.kind, r.key, r.version, c.newest)
+		case r.firstSeen > c.firstSeen && c.firstSeen > 0:
+			p.add("%s %s was first seen at %s, acknowledged was %s", r.kind, r.key, r.firstSeen, c.firstSeen)
 		}
 	}
 	return p.verdict("I2 no older version on top", "%d rows", len(f.rows))
@@ -293,9 +317,9 @@ func (f *facts) nothingOlder() Invariant {
 // committedIsDurable is I3.
 func (f *facts) committedIsDurable() Invariant {
 	var p problems
-	stored := map[id]int64{}
+	stored := map[id]row{}
 	for _, r := range f.rows {
-		stored[id{r.kind, r.key}] = r.version
+		stored[id{r.kind, r.key}] = r
 	}
 	dead := map[place]bool{}
 	for _, l := range f.letters {
@@ -306,13 +330,19 @@ func (f *facts) committedIsDurable() Invariant {
 		if !e.acked || e.offset >= f.committed[partition{e.topic, e.partition}] {
 			continue
 		}
-		below++
-		if e.Poison != "" {
+		if e.Kind != kindSnapshot {
+			below++
+		}
+		r, ok := stored[id{e.Kind, e.Key}]
+		switch {
+		case e.Poison != "":
 			if !dead[e.place] {
 				p.add("poison at %s (%s) is committed and no dead letter", e.place, e.Poison)
 			}
-		} else if version, ok := stored[id{e.Kind, e.Key}]; !ok || version < e.Version {
+		case !ok || r.version < e.Version:
 			p.add("%s %s, version %d, at %s is committed and not stored", e.Kind, e.Key, e.Version, e.place)
+		case r.firstSeen > e.FirstSeen:
+			p.add("%s %s, first seen at %s, at %s is committed and stored as seen later", e.Kind, e.Key, e.FirstSeen, e.place)
 		}
 	}
 	return p.verdict("I3 committed <= durable", "%d acknowledged records below the committed offsets", below)

@@ -17,8 +17,8 @@ type record struct {
 	headers    []kgo.RecordHeader
 }
 
-// history makes up records: valid lives of candles and gaps, disordered as a
-// bad day would do it, with poison between them. Equal seeds make equal histories.
+// history makes up records: valid lives of candles, gaps and posts, disordered as
+// a bad day would do it, with poison between them. Equal seeds make equal histories.
 type history struct {
 	rng    *rand.Rand
 	topics map[market.Kind]string
@@ -26,10 +26,11 @@ type history struct {
 	recent []record // what may be sent once more
 }
 
-// track is one series and what of it is still to be sent.
+// track is one series, with the posts about its currency, and what of it is still
+// to be sent.
 type track struct {
 	market.Series
-	next  market.Millis // open time of the next candle
+	next  market.Millis // open time of the next candle, first sight of the next post
 	queue []record
 }
 
@@ -38,9 +39,9 @@ const (
 	minute    market.Millis = 60_000
 	remember                = 500 // records that may come again
 	oneAgain                = 40  // one in so many records is an old one, sent again
-	onePoison               = 15  // one in so many candles brings a poison
+	onePoison               = 15  // one in so many candles or posts brings a poison
 	oneGap                  = 10
-	oneMixed                = 3 // one in so many candles has its versions out of order
+	oneMixed                = 3 // one in so many candles or posts has its versions out of order
 	oneTwin                 = 20
 )
 
@@ -79,26 +80,17 @@ func (h *history) take() (record, error) {
 	return r, nil
 }
 
-// fill queues the life of one candle, and now and then a gap or a poison.
+// fill queues the life of one candle, of one post, and now and then a gap or a poison.
 func (h *history) fill(t *track) error {
 	var events []market.Event
 	if _, wanted := h.topics[market.KindCandle]; wanted {
-		for _, c := range h.life(t) {
-			events = append(events, c)
-		}
-		if h.one(oneTwin) { // the same version with other values: a conflict
-			twin := *events[h.rng.IntN(len(events))].(*market.Candle)
-			twin.Volume = h.decimal(3, 8)
-			events = append(events, &twin)
-		}
-		if h.one(oneMixed) {
-			h.rng.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
-		}
+		events = append(events, h.life(t)...)
 	}
 	if _, wanted := h.topics[market.KindGap]; wanted && h.one(oneGap) {
-		for _, g := range h.gap(t) {
-			events = append(events, g)
-		}
+		events = append(events, h.gap(t)...)
+	}
+	if _, wanted := h.topics[market.KindPost]; wanted {
+		events = append(events, h.story(t)...)
 	}
 	for _, e := range events {
 		r, err := h.good(e)
@@ -119,15 +111,28 @@ func (h *history) fill(t *track) error {
 }
 
 // life is a candle that grows some times and then, mostly, is closed.
-func (h *history) life(t *track) []*market.Candle {
-	var life []*market.Candle
+func (h *history) life(t *track) []market.Event {
+	var life []market.Event
 	for i := range 1 + h.rng.IntN(5) {
 		life = append(life, h.candle(t, t.next+market.Millis(1+i)*7_000, false))
 	}
 	if !h.one(10) {
 		life = append(life, h.candle(t, t.next+minute-1, true))
 	}
-	return life
+	if h.one(oneTwin) { // the same version with other values: a conflict
+		twin := *life[h.rng.IntN(len(life))].(*market.Candle)
+		twin.Volume = h.decimal(3, 8)
+		life = append(life, &twin)
+	}
+	return h.mix(life)
+}
+
+// mix puts versions out of order, now and then.
+func (h *history) mix(versions []market.Event) []market.Event {
+	if h.one(oneMixed) {
+		h.rng.Shuffle(len(versions), func(i, j int) { versions[i], versions[j] = versions[j], versions[i] })
+	}
+	return versions
 }
 
 func (h *history) candle(t *track, at market.Millis, closed bool) *market.Candle {
@@ -145,7 +150,7 @@ func (h *history) candle(t *track, at market.Millis, closed bool) *market.Candle
 		Low: prices[0], Open: prices[1], Close: prices[2], High: prices[3],
 		Volume: h.decimal(integer, fraction),
 		Closed: closed, EventTime: at, ReceivedTime: at + market.Millis(h.rng.IntN(500)),
-		Origin: []market.Origin{market.OriginLive, market.OriginBackfill, market.OriginRepair, market.OriginArchive}[h.rng.IntN(4)],
+		Origin: h.origin(),
 	}
 	if !h.one(4) { // else a source that does not give them
 		quote, taker, takerQuote, trades := h.decimal(integer, fraction), h.decimal(integer, fraction), h.decimal(integer, fraction), h.rng.Int64N(1e6)
@@ -154,7 +159,7 @@ func (h *history) candle(t *track, at market.Millis, closed bool) *market.Candle
 	return c
 }
 
-func (h *history) gap(t *track) []*market.Gap {
+func (h *history) gap(t *track) []market.Event {
 	open := &market.Gap{
 		Exchange: t.Exchange, Instrument: t.Instrument, Interval: t.Interval,
 		FromTime: t.next, ToTime: t.next + minute*market.Millis(1+h.rng.IntN(100)),
@@ -167,7 +172,11 @@ func (h *history) gap(t *track) []*market.Gap {
 	if h.one(3) {
 		ended.State = market.GapConfirmed
 	}
-	return []*market.Gap{open, &ended}
+	return []market.Event{open, &ended}
+}
+
+func (h *history) origin() market.Origin {
+	return []market.Origin{market.OriginLive, market.OriginBackfill, market.OriginRepair, market.OriginArchive}[h.rng.IntN(4)]
 }
 
 // decimal makes up a number with at most so many digits before and after the point.
@@ -196,8 +205,14 @@ func (h *history) good(e market.Event) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
+	l := line{Kind: e.Kind(), Topic: h.topics[e.Kind()], Key: e.Key(), Version: e.Version(), Hash: sum}
+	if p, ok := e.(*market.Post); ok {
+		if err := l.tell(p); err != nil {
+			return record{}, err
+		}
+	}
 	return record{
-		line:  line{Kind: e.Kind(), Topic: h.topics[e.Kind()], Key: e.Key(), Version: e.Version(), Hash: sum},
+		line:  l,
 		key:   []byte(e.PartitionKey()),
 		value: value,
 		headers: []kgo.RecordHeader{

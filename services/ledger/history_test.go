@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,9 +16,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// allTopics are those of all kinds.
+func allTopics() map[market.Kind]string {
+	topics := DefaultTopics()
+	maps.Copy(topics, NewsTopics())
+	return topics
+}
+
 func take(t *testing.T, seed uint64, n int) []record {
 	t.Helper()
-	h := newHistory(seed, 4, DefaultTopics())
+	h := newHistory(seed, 4, allTopics())
 	records := make([]record, n)
 	for i := range records {
 		var err error
@@ -58,7 +66,9 @@ func TestHistoryIsGoodBadAndDisordered(t *testing.T) {
 	seen := map[string]int{} // sorts of poison
 	newest := map[id]int64{}
 	hashes := map[string]bool{}
-	var gaps, older, twins, again int
+	sights := map[string]market.Millis{}
+	votes := map[string]string{}
+	var gaps, older, twins, again, sightings, disputes, unchanged int
 	for _, r := range records {
 		e, err := r.decode()
 		if r.Poison != "" {
@@ -83,14 +93,39 @@ func TestHistoryIsGoodBadAndDisordered(t *testing.T) {
 		case r.Version == newest[k]:
 			twins++
 		}
-		if r.Kind == market.KindGap {
+		switch e := e.(type) {
+		case *market.Gap:
 			gaps++
+		case *market.Post:
+			if e.FirstSeenTime > e.ObservedTime || e.VotesTime > e.ObservedTime || (e.Votes == nil) != (e.VotesTime == 0) {
+				t.Fatalf("clocks that no engine would give: %s", r.value)
+			}
+			seen, known := sights[r.Key]
+			if known && e.FirstSeenTime != seen {
+				sightings++
+			}
+			if !known {
+				sights[r.Key] = e.FirstSeenTime
+			}
+			snapshot := snapshotKey(r.Key, r.VotesTime)
+			switch {
+			case r.Votes == "":
+			case votes[snapshot] == "":
+				votes[snapshot] = r.Votes
+			case votes[snapshot] != r.Votes:
+				disputes++
+			default:
+				unchanged++
+			}
 		}
 		hashes[r.Hash] = true
 		newest[k] = max(newest[k], r.Version)
 	}
-	if len(seen) != len(poisons)+len(candlePoisons) {
-		t.Errorf("%d sorts of poison of %d: %v", len(seen), len(poisons)+len(candlePoisons), seen)
+	if sorts := len(poisons) + len(seriesPoisons) + len(candlePoisons) + len(postPoisons); len(seen) != sorts {
+		t.Errorf("%d sorts of poison of %d: %v", len(seen), sorts, seen)
+	}
+	if sightings == 0 || disputes == 0 || unchanged == 0 {
+		t.Errorf("too tame: %d changes of first sight, %d snapshots in conflict, %d unchanged votes", sightings, disputes, unchanged)
 	}
 	if len(newest) < 1000 || gaps == 0 || older == 0 || twins == 0 || again == 0 {
 		t.Errorf("too tame: %d keys, %d gaps, %d older versions late, %d conflicts, %d duplicates", len(newest), gaps, older, twins, again)

@@ -1,11 +1,11 @@
 // Package ledger is the witness of what is promised of delivery (design §4.1,
 // §4.3; delivery.md §9). A Producer writes events of its own into Kafka and
-// keeps book of what was acknowledged; Check compares the book with the tables,
-// the dead letters and the committed offsets. It knows the ground and plain
+// keeps book of what was acknowledged; Check compares the book with what a store
+// holds, the dead letters and the committed offsets. It knows the ground and plain
 // clients only: had it code of the stores or the engine, both could be wrong alike.
 //
-// All that it writes is of the exchange "ledger", and it looks at nothing else;
-// so it can share topics and tables with a real source.
+// All that it writes is of the exchange or the feed "ledger", and it looks at
+// nothing else; so it can share topics, tables and collections with a real source.
 package ledger
 
 import (
@@ -24,15 +24,22 @@ import (
 	"github.com/candlestack/candlestack/services/market"
 )
 
-// exchange is the name under which the ledger writes, and its word in HeaderSource.
+// exchange is the name under which the ledger writes: Exchange of candles and gaps,
+// Source of posts, and its word in HeaderSource.
 const exchange = "ledger"
 
-// DefaultTopics are the topics of the stack by kind, for Config and ProducerConfig.
+// DefaultTopics are the stack's topics of candles and gaps, for Config and
+// ProducerConfig.
 func DefaultTopics() map[market.Kind]string {
 	return map[market.Kind]string{
 		market.KindCandle: market.KindCandle.Topic(),
 		market.KindGap:    market.KindGap.Topic(),
 	}
+}
+
+// NewsTopics is the stack's topic of posts, likewise.
+func NewsTopics() map[market.Kind]string {
+	return map[market.Kind]string{market.KindPost: market.KindPost.Topic()}
 }
 
 // line is one line of the book's file, as JSON: first that a record will be
@@ -46,6 +53,11 @@ type line struct {
 	Version int64       `json:"version,omitempty"`
 	Hash    string      `json:"hash,omitempty"`   // of the values; of a poison, of its bytes
 	Poison  string      `json:"poison,omitempty"` // what is wrong with it; empty: good
+
+	// Of a post.
+	FirstSeen market.Millis `json:"first_seen,omitempty"`
+	VotesTime market.Millis `json:"votes_time,omitempty"` // 0: no votes
+	Votes     string        `json:"votes,omitempty"`      // hash of the snapshot of the votes
 
 	Acked     int64 `json:"acked,omitempty"` // the number again
 	Partition int32 `json:"partition,omitempty"`
@@ -143,8 +155,13 @@ func readBook(path string) ([]entry, error) {
 	}
 }
 
-// hashEvent tells events apart by all that a store keeps of them.
+// hashEvent tells events apart by all that a store keeps of one version of them.
 func hashEvent(e market.Event) (string, error) {
+	if p, ok := e.(*market.Post); ok {
+		version := *p
+		version.FirstSeenTime = 0 // is of all versions
+		e = &version
+	}
 	value, err := market.Encode(e)
 	if err != nil {
 		return "", err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,7 +64,7 @@ func newCluster(t *testing.T, fake *kfake.Cluster, brokers []string) *cluster {
 	t.Cleanup(c.client.Close)
 	c.admin = kadm.NewClient(c.client)
 	var names []string
-	for kind, topic := range DefaultTopics() {
+	for kind, topic := range allTopics() {
 		c.topics[kind] = fmt.Sprintf("test-ledger-%d.%s", time.Now().UnixNano(), topic)
 		names = append(names, c.topics[kind], market.DeadLetterTopic(c.topics[kind]))
 	}
@@ -95,13 +96,14 @@ func (c *cluster) produce(t *testing.T, n int) string {
 // records reads all that lies in the topics.
 func (c *cluster) records(t *testing.T) []*kgo.Record {
 	t.Helper()
-	ends, err := c.admin.ListEndOffsets(t.Context(), c.topics[market.KindCandle], c.topics[market.KindGap])
+	names := slices.Collect(maps.Values(c.topics))
+	ends, err := c.admin.ListEndOffsets(t.Context(), names...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	left := int64(0)
 	ends.Each(func(o kadm.ListedOffset) { left += o.Offset })
-	reader, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...), kgo.ConsumeTopics(c.topics[market.KindCandle], c.topics[market.KindGap]))
+	reader, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...), kgo.ConsumeTopics(names...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,63 +313,90 @@ func (c *cluster) commit(t *testing.T, group string, records []*kgo.Record, lack
 	}
 }
 
+// only are the topics of these kinds.
+func (c *cluster) only(kinds ...market.Kind) map[market.Kind]string {
+	topics := maps.Clone(c.topics)
+	maps.DeleteFunc(topics, func(k market.Kind, _ string) bool { return !slices.Contains(kinds, k) })
+	return topics
+}
+
+// verdict is what Check says of a run, and what it should.
+type verdict struct {
+	t   *testing.T
+	c   *cluster
+	cfg Config
+}
+
+func newVerdict(t *testing.T, c *cluster, cfg Config) *verdict { return &verdict{t, c, cfg} }
+
+func (v *verdict) behind(want int) {
+	v.t.Helper()
+	if got, err := Behind(v.t.Context(), v.cfg); got != int64(want) || err != nil {
+		v.t.Errorf("behind by %d, %v, want %d", got, err, want)
+	}
+}
+
+// expect takes the invariants that are broken: I1 I3.
+func (v *verdict) expect(broken string) {
+	v.t.Helper()
+	invariants, err := Check(v.t.Context(), v.cfg)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	var got []string
+	for _, i := range invariants {
+		if !i.OK {
+			got = append(got, i.Name[:2])
+		}
+	}
+	if strings.Join(got, " ") != broken {
+		v.t.Errorf("broken are %v, want %s: %v", got, broken, invariants)
+	}
+	third, err := CheckCommitted(v.t.Context(), v.cfg)
+	if err != nil || third.OK == strings.Contains(broken, "I3") {
+		v.t.Errorf("%v, %v", third, err)
+	}
+}
+
+// settleAs looks on while nothing is durable and nothing committed, and then all
+// is, in the order of a sink; store makes the store hold what a faultless one would.
+func (v *verdict) settleAs(store func(*truth)) {
+	v.t.Helper()
+	records := slices.DeleteFunc(v.c.records(v.t), func(k *kgo.Record) bool {
+		return !slices.Contains(slices.Collect(maps.Values(v.cfg.Topics)), k.Topic)
+	})
+	at := map[place]*kgo.Record{}
+	sink := newTruth()
+	for _, k := range records {
+		p := place{k.Topic, k.Partition, k.Offset}
+		at[p] = k
+		sink.settle(v.t, record{value: k.Value, headers: k.Headers}, p)
+	}
+	v.behind(len(records))
+	v.expect("I1")
+	store(sink)
+	v.expect("I1") // poisons are no dead letters yet
+	lost := sink.dead[0]
+	for _, p := range sink.dead[1:] {
+		v.c.bury(v.t, at[p])
+	}
+	v.expect("I1")
+	v.c.commit(v.t, v.cfg.Group, records, 0)
+	v.behind(0)
+	v.expect("I1 I3") // one letter is lost, and its record committed
+	v.c.bury(v.t, at[lost])
+	v.c.bury(v.t, at[lost])
+	v.expect("")
+	v.c.commit(v.t, v.cfg.Group, records, 5)
+	v.expect("")
+	v.c.commit(v.t, v.cfg.Group, records, 0)
+}
+
 func TestCheckReadsTablesLettersAndOffsets(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, dsn string, db *sql.DB) {
 		c := fakeCluster(t)
-		cfg := Config{Path: c.produce(t, 1500), Brokers: c.brokers, Topics: c.topics, Group: "test", DSN: dsn}
-		records := c.records(t)
-		at := map[place]*kgo.Record{}
-		sink := newTruth()
-		for _, k := range records {
-			p := place{k.Topic, k.Partition, k.Offset}
-			at[p] = k
-			sink.settle(t, record{value: k.Value, headers: k.Headers}, p)
-		}
-		behind := func(want int64) {
-			t.Helper()
-			if got, err := Behind(t.Context(), cfg); got != want || err != nil {
-				t.Errorf("behind by %d, %v, want %d", got, err, want)
-			}
-		}
-		expect := func(broken string) {
-			t.Helper()
-			invariants, err := Check(t.Context(), cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			for _, i := range invariants {
-				if !i.OK {
-					got = append(got, i.Name[:2])
-				}
-			}
-			if strings.Join(got, " ") != broken {
-				t.Errorf("broken are %v, want %s: %v", got, broken, invariants)
-			}
-			third, err := CheckCommitted(t.Context(), cfg)
-			if err != nil || third.OK == strings.Contains(broken, "I3") {
-				t.Errorf("%v, %v", third, err)
-			}
-		}
-
-		// Nothing is durable, nothing committed; then all is, in the order of a sink.
-		behind(1500)
-		expect("I1")
-		sink.store(t, db)
-		expect("I1") // poisons are no dead letters yet
-		lost := sink.dead[0]
-		for _, p := range sink.dead[1:] {
-			c.bury(t, at[p])
-		}
-		expect("I1")
-		c.commit(t, cfg.Group, records, 0)
-		behind(0)
-		expect("I1 I3") // one letter is lost, and its record committed
-		c.bury(t, at[lost])
-		c.bury(t, at[lost])
-		expect("")
-		c.commit(t, cfg.Group, records, 5)
-		expect("")
+		v := newVerdict(t, c, Config{Path: c.produce(t, 2500), Brokers: c.brokers, Topics: c.only(market.KindCandle, market.KindGap), Group: "test", DSN: dsn})
+		v.settleAs(func(sink *truth) { sink.store(t, db) })
 
 		// Breaches in the tables, each undone.
 		for _, table := range []string{"candles", "gaps"} {
@@ -378,10 +407,10 @@ func TestCheckReadsTablesLettersAndOffsets(t *testing.T) {
 				if execute(t, db, change) == 0 {
 					t.Fatalf("%s changed nothing", change)
 				}
-				expect(broken)
+				v.expect(broken)
 				execute(t, db, "DELETE FROM "+table)
 				execute(t, db, "INSERT INTO "+table+" SELECT * FROM copy")
-				expect("")
+				v.expect("")
 			}
 			breach("I1 I3", "DELETE FROM "+table+" WHERE instrument = 'COIN1-USDT'")
 			breach("I1", "UPDATE "+table+" SET origin = IF(origin = 'live', 'repair', 'live')")

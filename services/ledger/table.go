@@ -11,13 +11,14 @@ import (
 	"github.com/candlestack/candlestack/services/market"
 )
 
-// row is one row of a table, as the event that it tells of.
+// row is one row of a table or one document, as the event that it tells of.
 type row struct {
-	kind     market.Kind
-	key      string
-	version  int64 // the column, not the event's
-	hash     string
-	conflict bool
+	kind      market.Kind
+	key       string
+	version   int64 // the column, not the event's
+	hash      string
+	conflict  bool
+	firstSeen market.Millis // of a post
 }
 
 // open connects to a database whose times come as text: the driver's own
@@ -40,12 +41,17 @@ const candleColumns = "exchange, instrument, `interval`, open_time, open, high, 
 
 const gapColumns = "exchange, instrument, `interval`, from_time, to_time, state, cause, changed, origin, version"
 
-// readRows returns what the tables hold of the ledger's exchange.
-func readRows(ctx context.Context, db *sql.DB, topics map[market.Kind]string) ([]row, error) {
+// readTables returns what the tables hold of the ledger's exchange.
+func readTables(ctx context.Context, dsn string, topics map[market.Kind]string) ([]row, error) {
+	db, err := open(dsn)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
 	var rows []row
 	add := func(e market.Event, version int64, conflict bool) error {
 		sum, err := hashEvent(e)
-		rows = append(rows, row{e.Kind(), e.Key(), version, sum, conflict})
+		rows = append(rows, row{kind: e.Kind(), key: e.Key(), version: version, hash: sum, conflict: conflict})
 		return err
 	}
 	if _, asked := topics[market.KindCandle]; asked {
