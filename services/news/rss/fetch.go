@@ -50,6 +50,7 @@ func (f *failure) Error() string { return f.err.Error() }
 // hosts, as feeds do when they move.
 func newClient() *http.Client {
 	return &http.Client{
+		Timeout:   fetchTimeout,
 		Transport: http.DefaultTransport.(*http.Transport).Clone(),
 		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects {
@@ -71,8 +72,6 @@ func fetch(ctx context.Context, client *http.Client, feed *url.URL, v validators
 }
 
 func get(ctx context.Context, client *http.Client, feed *url.URL, v validators) (page, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, feed.String(), nil)
 	if err != nil {
 		return page{}, unanswered(err)
@@ -125,7 +124,7 @@ func unanswered(err error) *failure {
 		err = e.Err
 	}
 	if timedOut(err) {
-		return &failure{code: "timeout", outcome: outcomeTimeout, cause: pipeline.CauseTimeout, err: fmt.Errorf("no whole answer in %s", fetchTimeout)}
+		return &failure{code: "timeout", outcome: outcomeTimeout, cause: pipeline.CauseTimeout, err: errors.New("no whole answer in time")}
 	}
 	return &failure{code: "network", outcome: outcomeError, cause: pipeline.CauseRefused, err: err}
 }
