@@ -138,6 +138,59 @@ func TestRecallFindsGapsThatAreOpen(t *testing.T) {
 	}
 }
 
+func TestRecallPostsOfOneSource(t *testing.T) {
+	b := stocked(t)
+	const t0 market.Millis = 1740787200000
+	post := func(source, id, title string, observed market.Millis) *market.Post {
+		return &market.Post{Source: source, ID: id, Title: title, PublishedTime: t0, FirstSeenTime: t0, ObservedTime: observed, Origin: market.OriginLive}
+	}
+	var want []*market.Post
+	var records []*kgo.Record
+	for i, p := range []*market.Post{
+		post("rss", "1", "a", t0),
+		post("cryptopanic", "1", "somebody else's", t0),
+		post("rss", "2", "b", t0+1),
+		post("rss", "1", "changed", t0+3),
+		post("rss", "1", "late", t0+2), // which version is the last is not for the log to say
+		post("rssx", "1", "somebody else's", t0),
+		post("rss", "1", "", t0+9), // not valid
+	} {
+		records = append(records, wire(t, p, time.Now().Add(time.Duration(i-10)*12*time.Hour))) // older than any step of Recall
+		if p.Source == "rss" && p.Title != "" {
+			want = append(want, p)
+		}
+	}
+	records = append(records, wire(t, candle(btc, t0, true, market.OriginLive), time.Now()))
+	records[len(records)-1].Topic = market.TopicPosts // a good event in the wrong place
+	half := wire(t, post("rss", "3", "cut off", t0), time.Now())
+	half.Value = half.Value[:len(half.Value)/2]
+	foreign := wire(t, post("rss", "3", "of another contract", t0), time.Now())
+	foreign.Headers = nil
+	b.append(t, append(records, half, foreign, &kgo.Record{Topic: market.TopicPosts})...)
+
+	var got []*market.Post
+	if err := b.administrator(t).RecallPosts(t.Context(), "rss", func(p *market.Post) { got = append(got, p) }); err != nil {
+		t.Fatal(err)
+	}
+	// Partitions interleave: all that is promised is that each version comes, once.
+	order := func(a, b *market.Post) int { return int(a.ObservedTime - b.ObservedTime) }
+	slices.SortFunc(want, order)
+	slices.SortFunc(got, order)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRecallPostsWithoutATopic(t *testing.T) {
+	none := func(p *market.Post) { t.Errorf("recalled %s", p.Key()) }
+	if err := stocked(t).administrator(t).RecallPosts(t.Context(), "rss", none); err != nil {
+		t.Errorf("an empty topic: %v", err)
+	}
+	if err := embedded(t).administrator(t).RecallPosts(t.Context(), "rss", none); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+		t.Errorf("error %v, want one that says that the topic is missing", err)
+	}
+}
+
 func TestReadAll(t *testing.T) {
 	onBrokers(t, func(t *testing.T, b *broker) {
 		first, second, none := b.topic(t, 3), b.topic(t, 1), b.topic(t, 2)
