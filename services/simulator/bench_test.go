@@ -48,3 +48,19 @@ func BenchmarkFrame(b *testing.B) {
 		buffer = l.frame(buffer[:0], true, &k, at, false)
 	}
 }
+
+func BenchmarkPrice(b *testing.B) {
+	for _, news := range []string{"without", "with"} {
+		b.Run(news, func(b *testing.B) {
+			n := newNoise(1, "BTCUSDT")
+			if news == "with" {
+				n.news = newNewsroom(1, nil).desk("BTC")
+			}
+			m := int64(at("2025-03-05 12:00:00") / minute)
+			for b.Loop() {
+				m++
+				n.price(m)
+			}
+		})
+	}
+}

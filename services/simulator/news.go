@@ -35,8 +35,8 @@ type newsdesk struct {
 	broken int // posts that bad_post broke so far
 }
 
-// account for an answer of a feed.
-func (d *newsdesk) account(feed string, status int) {
+// asked and answered account for a request to a feed.
+func (d *newsdesk) asked(feed string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch feed {
@@ -45,6 +45,11 @@ func (d *newsdesk) account(feed string, status int) {
 	case feedRSS:
 		d.totals.RSS++
 	}
+}
+
+func (d *newsdesk) answered(status int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	switch status {
 	case http.StatusNotModified:
 		d.totals.NotModified++
@@ -120,26 +125,26 @@ func (s *Simulator) newsRoutes() []newsRoute {
 // serveNews wraps a route: faults strike, then it is answered.
 func (s *Simulator) serveNews(r newsRoute) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
-		out := &recorder{ResponseWriter: w, status: http.StatusOK}
-		defer func() {
-			s.newsdesk.account(r.feed, out.status)
-			s.metrics.requests.WithLabelValues(r.feed, strconv.Itoa(out.status)).Inc()
-		}()
+		s.newsdesk.asked(r.feed)
+		out := &recorder{w, func(status int) {
+			s.newsdesk.answered(status)
+			s.metrics.requests.WithLabelValues(r.feed, strconv.Itoa(status)).Inc()
+		}}
 		if !s.failNews(out, q, r) {
 			deliver(out, q, r.answer(q))
 		}
 	}
 }
 
-// recorder knows the status that was answered.
+// recorder tells of the status before the client can know it.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	note func(status int)
 }
 
 // WriteHeader notes the status.
 func (r *recorder) WriteHeader(status int) {
-	r.status = status
+	r.note(status)
 	r.ResponseWriter.WriteHeader(status)
 }
 

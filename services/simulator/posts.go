@@ -167,14 +167,18 @@ func (p *post) corrected() (market.Millis, bool) {
 	return p.created() + market.Millis(10+p.roll(rollCorrection, 111))*minute, p.roll(rollCorrected, 10) == 0
 }
 
-// about are the coins of a post: that of its desk, and in one post of six, never
-// one that moves the price, another.
+// about are the coins of a post: that of its desk, and in one post of six,
+// another. Never in one that moves the price; nor in those of desks that only
+// the board calls for, so that what is said about the usual coins does not
+// depend on the board.
 func (p *post) about() []coin {
-	if p.code == "" {
+	switch {
+	case p.code == "":
 		return nil
-	}
-	if other := coins[p.roll(rollOtherCoin, int64(len(coins)))]; p.percent == 0 && other.code != p.code && p.roll(rollOther, 6) == 0 {
-		return []coin{p.coin, other}
+	case p.percent == 0 && p.number <= int64(len(coins)) && p.roll(rollOther, 6) == 0:
+		if other := coins[p.roll(rollOtherCoin, int64(len(coins)))]; other.code != p.code {
+			return []coin{p.coin, other}
+		}
 	}
 	return []coin{p.coin}
 }

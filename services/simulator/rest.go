@@ -141,6 +141,7 @@ func late(q *http.Request, a *active) bool {
 func cut(w http.ResponseWriter, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(body[:len(body)/2])    // it is cut in any case
 	http.NewResponseController(w).Flush() // the same
 	panic(http.ErrAbortHandler)           // net/http's way to cut a connection

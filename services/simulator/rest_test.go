@@ -257,7 +257,7 @@ func TestTimeIsTheSimulatedClock(t *testing.T) {
 
 func TestIndex(t *testing.T) {
 	s := newTest(t, Config{})
-	if a := get(t, s, "/"); a.status != http.StatusOK || !strings.Contains(a.body, "BTCUSDT ETHUSDT XRPUSDT") {
+	if a := get(t, s, "/"); a.status != http.StatusOK || !strings.Contains(a.body, "BTCUSDT ETHUSDT XRPUSDT") || !strings.Contains(a.body, "/news/rss") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if a := get(t, s, "/api/v1/klines"); a.status != http.StatusNotFound {
