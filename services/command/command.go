@@ -25,12 +25,15 @@ type tree struct {
 	Log telemetry.LogConfig `embed:"" prefix:"log."`
 
 	Source struct {
-		Binance sourceBinance `cmd:"" help:"Candles of Binance spot into market.candles, its gaps into market.gaps."`
-	} `cmd:"" help:"From an exchange into Kafka."`
+		Binance     sourceBinance     `cmd:"" help:"Candles of Binance spot into market.candles, its gaps into market.gaps."`
+		Cryptopanic sourceCryptopanic `cmd:"" help:"Posts of CryptoPanic into news.posts; needs a token."`
+		RSS         sourceRSS         `cmd:"" name:"rss" help:"Posts of RSS, Atom and JSON feeds into news.posts; needs no key."`
+	} `cmd:"" help:"From an exchange or a feed into Kafka."`
 	Sink struct {
-		MySQL sinkMySQL `cmd:"" name:"mysql" help:"Candles and gaps into MySQL or MariaDB."`
+		MySQL   sinkMySQL   `cmd:"" name:"mysql" help:"Candles and gaps into MySQL or MariaDB."`
+		MongoDB sinkMongoDB `cmd:"" name:"mongodb" help:"News posts and their votes into MongoDB."`
 	} `cmd:"" help:"From Kafka into a store."`
-	Simulate   simulate `cmd:"" help:"An exchange that speaks Binance's wire formats: a seeded market, or a recording."`
+	Simulate   simulate `cmd:"" help:"An exchange that speaks Binance's wire formats and the news about it: a seeded market, or a recording."`
 	Topics     topics   `cmd:"" help:"The topics of the stack."`
 	Deadletter letters  `cmd:"" help:"Records that could not be stored."`
 	Gaps       gaps     `cmd:"" help:"Candles that are missing in MySQL."`
@@ -59,8 +62,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	exited, code := false, exitOK
 	parser := kong.Must(&t,
 		kong.Name("candlestack"),
-		kong.Description("Market data from exchanges through Kafka into stores: exact, complete, observed.\n\nEvery flag can be given in the environment: --kafka.brokers as CANDLESTACK_KAFKA_BROKERS."),
-		kong.DefaultEnvars("CANDLESTACK"),
+		kong.Description("Market data from exchanges through Kafka into stores: exact, complete, observed.\n\n"+
+			"Every flag can be given in the environment: --kafka.brokers as CANDLESTACK_KAFKA_BROKERS; a flag without a dot in its name has that of the command in front: --instruments of source binance as CANDLESTACK_BINANCE_INSTRUMENTS."),
+		kong.PostBuild(nameVariables),
 		kong.TypeMapper(reflect.TypeFor[time.Time](), kong.MapperFunc(decodeTime)),
 		kong.ValueFormatter(explain),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
@@ -111,6 +115,35 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	tell(stderr, err)
 	return exitFailed
+}
+
+// nameVariables gives each flag its name in the environment. One environment
+// serves all commands, so a flag that is not of a part that several share, as
+// kafka. is, has the command's name in it.
+func nameVariables(k *kong.Kong) error {
+	upper := strings.NewReplacer("-", "_", ".", "_")
+	var walk func(n *kong.Node, command string)
+	walk = func(n *kong.Node, command string) {
+		if command == "" && n.Name != "source" && n.Name != "sink" && n.Type == kong.CommandNode {
+			command = n.Name + "."
+		}
+		for _, flag := range n.Flags {
+			if flag.Name == "help" {
+				continue
+			}
+			name := flag.Name
+			if !strings.Contains(name, ".") {
+				name = command + name
+			}
+			name = "CANDLESTACK_" + strings.ToUpper(upper.Replace(name))
+			flag.Envs, flag.Value.Tag.Envs = []string{name}, []string{name}
+		}
+		for _, child := range n.Children {
+			walk(child, command)
+		}
+	}
+	walk(k.Model.Node, "")
+	return nil
 }
 
 // explain is the help of a flag, with its default where a placeholder hides it.

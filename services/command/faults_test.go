@@ -58,7 +58,7 @@ func TestSourceFaults(t *testing.T) {
 	}
 	t.Logf("%v reconnects, %v gaps repaired", source.metric("candlestack_source_reconnects_total"), source.metric("candlestack_source_gaps_total", "state", "repaired"))
 	source.stop()
-	w.eventually("the topics are drained", func() bool { return w.drained(allTopics...) })
+	w.eventually("the topics are drained", func() bool { return w.drained(candleTopics...) })
 	sink.stop()
 	if n := w.count("SELECT COUNT(*) FROM gaps WHERE state = 'repaired'"); n == 0 {
 		t.Error("table gaps tells of no repair")

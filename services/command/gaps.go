@@ -66,12 +66,12 @@ func findHoles(p *process, cfg mysql.Config) ([]mysql.Hole, error) {
 type gapsRepair struct {
 	service `embed:"" set:"ops_listen="`
 	MySQL   mysql.Config   `embed:"" prefix:"mysql."`
-	Binance binance.Config `embed:""`
+	Binance binance.Config `embed:"" prefix:"binance."`
 }
 
 // Run repairs what can be repaired and says how much that was.
 func (c *gapsRepair) Run(p *process) error {
-	if err := errors.Join(c.Ops.Validate(), c.Kafka.Validate(), c.Binance.Validate()); err != nil {
+	if err := errors.Join(c.Ops.Validate(), c.Kafka.Validate(), within("binance", c.Binance.Validate())); err != nil {
 		return err
 	}
 	holes, err := findHoles(p, c.MySQL)
@@ -97,7 +97,7 @@ func (c *gapsRepair) Run(p *process) error {
 	slices.Sort(c.Binance.Intervals)
 	c.Binance.Instruments, c.Binance.Intervals = slices.Compact(c.Binance.Instruments), slices.Compact(c.Binance.Intervals)
 	repair := func(loop *engine.Source, ctx context.Context) error { return loop.Repair(ctx, todo) }
-	err = c.source(p, "binance", engine.SourceConfig{}, repair, func(reg prometheus.Registerer) (pipeline.Source, error) {
+	err = c.source(p, "binance", candleTopics, engine.SourceConfig{}, repair, func(reg prometheus.Registerer) (pipeline.Source, error) {
 		return binance.New(c.Binance, p.log, reg)
 	})
 	if err == nil {

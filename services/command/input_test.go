@@ -71,6 +71,12 @@ func TestBadInput(t *testing.T) {
 	f("simulate --answers --from=2026-01-01T00:00:00Z --to=2026-01-01T00:00:00Z", `--to "2026-01-01T00:00:00Z": must be after --from`)
 	f("topics apply --partitions=0 --replication=0", `--partitions "0": must be at least 1`, `--replication "0": must be at least 1`)
 	f("deadletter list --topic=market.cakes", `--topic "market.cakes": is none of market.candles market.gaps news.posts`)
+	f("source cryptopanic", `--token "": is missing, and the free API ended on 2026-04-01; news without a token: candlestack source rss`)
+	f("source cryptopanic --token=geheim --pages=11 --filter=best", `--filter "best"`, `--pages "11"`)
+	f("source rss --feed=ftp://x,nowhere --interval=1ms", `--feed "ftp://x"`, `--feed "nowhere"`, `--interval "1ms"`)
+	f("sink mongodb --mongodb.uri=mysql://root:geheim@x/", `--mongodb.uri`)
+	f("sink mongodb --mongodb.connections=0", `--mongodb.connections "0"`)
+	f("doctor rss cryptopanic --rss.interval=1ms", `--rss.interval "1ms"`, `--cryptopanic.token "": `)
 	f("doctor oracle", `dependency "oracle": is none of`)
 	f("version --log.level=loud --log.format=xml", `--log.format "xml"`, `--log.level "loud"`)
 }
@@ -100,7 +106,31 @@ func TestUsage(t *testing.T) {
 	}
 	f("", 2, "Usage: candlestack <command>", "source binance", "doctor")
 	f("source binance --help", 0, "--instruments=BASE-QUOTE,... ", "Default: BTC-USDT,ETH-USDT,XRP-USDT.", "Default: 127.0.0.1:9092.", "Default: 127.0.0.1:9601.", "Default: 0.8.")
+	f("source rss --help", 0, "Default: 127.0.0.1:9603.")
+	f("sink mongodb --help", 0, "Default: candlestack-mongodb.")
 	f("sink mysql --help", 0, "Default: candlestack-mysql.", "Default: info.")
+}
+
+// TestEnvironment holds the names of settings: shared parts have one name for
+// all commands, a command's own flags have the command in theirs.
+func TestEnvironment(t *testing.T) {
+	for _, f := range []struct{ variable, command, want string }{
+		{"CANDLESTACK_KAFKA_BROKERS", "source binance", `--kafka.brokers "nowhere"`},
+		{"CANDLESTACK_KAFKA_BROKERS", "sink mongodb", `--kafka.brokers "nowhere"`},
+		{"CANDLESTACK_BINANCE_INSTRUMENTS", "source binance", `--instruments "nowhere"`},
+		{"CANDLESTACK_BINANCE_REST_URL", "doctor binance", `--binance.rest-url "nowhere"`},
+		{"CANDLESTACK_RSS_FEED", "source rss", `--feed "nowhere"`},
+		{"CANDLESTACK_RSS_FEED", "doctor rss", `--rss.feed "nowhere"`},
+		{"CANDLESTACK_SIMULATE_LISTEN", "simulate", `--listen "nowhere"`},
+	} {
+		t.Run(f.variable+" "+f.command, func(t *testing.T) {
+			t.Setenv(f.variable, "nowhere")
+			var stderr bytes.Buffer
+			if code := command.Run(t.Context(), strings.Fields(f.command), &bytes.Buffer{}, &stderr); code != 2 || !strings.Contains(stderr.String(), f.want) {
+				t.Errorf("code %d, says\n%s\nwant %s", code, &stderr, f.want)
+			}
+		})
+	}
 }
 
 // TestTopicsWaitsForKafka holds that an absent broker is the world's fault, told

@@ -204,7 +204,7 @@ func TestKillSource(t *testing.T) {
 		return w.count("SELECT COUNT(*) FROM candles WHERE closed AND open_time = ?", until.Add(-time.Minute).Time()) == 3
 	})
 	source.kill()
-	w.eventually("the topics are drained", func() bool { return w.drained(allTopics...) })
+	w.eventually("the topics are drained", func() bool { return w.drained(candleTopics...) })
 	sink.stop()
 
 	from := market.Interval("1m").Start(market.MillisOf(begin).Add(-8 * 24 * time.Hour).Add(time.Minute))

@@ -27,8 +27,12 @@ import (
 
 	"github.com/candlestack/candlestack/services/exchange/binance"
 	"github.com/candlestack/candlestack/services/kafka"
+	"github.com/candlestack/candlestack/services/news/cryptopanic"
+	"github.com/candlestack/candlestack/services/news/rss"
+	"github.com/candlestack/candlestack/services/pipeline"
 	"github.com/candlestack/candlestack/services/pipeline/engine"
 	"github.com/candlestack/candlestack/services/simulator"
+	"github.com/candlestack/candlestack/services/store/mongodb"
 	"github.com/candlestack/candlestack/services/store/mysql"
 	"github.com/candlestack/candlestack/services/telemetry"
 )
@@ -106,32 +110,40 @@ func sections(t *testing.T) []section {
 	}
 
 	var cfg struct {
-		Binance   binance.Config      `embed:""`
-		Source    engine.SourceConfig `embed:""`
-		Sink      engine.SinkConfig   `embed:"" prefix:"batch."`
-		MySQL     mysql.Config        `embed:"" prefix:"mysql."`
-		Simulator simulator.Config    `embed:"" prefix:"simulator."`
+		Binance     binance.Config      `embed:"" prefix:"binance."`
+		Cryptopanic cryptopanic.Config  `embed:"" prefix:"cryptopanic."`
+		RSS         rss.Config          `embed:"" prefix:"rss."`
+		Source      engine.SourceConfig `embed:""`
+		Sink        engine.SinkConfig   `embed:"" prefix:"batch."`
+		MySQL       mysql.Config        `embed:"" prefix:"mysql."`
+		MongoDB     mongodb.Config      `embed:"" prefix:"mongodb."`
+		Simulator   simulator.Config    `embed:"" prefix:"simulator."`
 	}
 	parser, err := kong.New(&cfg)
 	must(t, err)
-	_, err = parser.Parse([]string{"--mysql.dsn", "root@tcp(127.0.0.1:1)/market", "--simulator.listen", "127.0.0.1:0"})
-	must(t, err)
-
-	source := newCatalogue()
-	venue, err := binance.New(cfg.Binance, log, source)
-	must(t, err)
-	engine.NewSource(cfg.Source, "binance", venue, produce(source), nil, report, log, source)
-
-	sink := newCatalogue()
-	store, err := mysql.New(cfg.MySQL, log, sink)
-	must(t, err)
-	t.Cleanup(func() { store.Close() })
-	member, err := kafka.NewConsumer(absent, kafka.ConsumerConfig{Group: "candlestack-mysql"}, allTopics, report, log, sink)
+	_, err = parser.Parse([]string{"--mysql.dsn", "root@tcp(127.0.0.1:1)/market", "--mongodb.uri", "mongodb://127.0.0.1:1", "--cryptopanic.token", "t", "--rss.feed", "http://127.0.0.1:1/rss", "--simulator.listen", "127.0.0.1:0"})
 	must(t, err)
 	ended, end := context.WithCancel(context.Background())
 	end()
-	loop := engine.NewSink(cfg.Sink, store, member, produce(sink), "candlestack-mysql", report, log, sink)
-	t.Cleanup(func() { must(t, member.Run(ended, loop)) }) // nothing else closes a member
+
+	source := func(name string, open func(reg prometheus.Registerer) (pipeline.Source, error), args ...string) section {
+		c := newCatalogue()
+		adapter, err := open(c)
+		must(t, err)
+		engine.NewSource(cfg.Source, name, adapter, produce(c), nil, report, log, c)
+		return section{"source " + name, append([]string{"source", name, "--kafka.brokers", "127.0.0.1:1"}, args...), c.families()}
+	}
+	sink := func(name string, topics []string, open func(reg prometheus.Registerer) (pipeline.Sink, error), args ...string) section {
+		c := newCatalogue()
+		store, err := open(c)
+		must(t, err)
+		t.Cleanup(func() { must(t, store.(pipeline.Closer).Close()) })
+		member, err := kafka.NewConsumer(absent, kafka.ConsumerConfig{Group: "candlestack-" + name}, topics, report, log, c)
+		must(t, err)
+		loop := engine.NewSink(cfg.Sink, store, member, produce(c), "candlestack-"+name, report, log, c)
+		t.Cleanup(func() { must(t, member.Run(ended, loop)) }) // nothing else closes a member
+		return section{"sink " + name, append([]string{"sink", name, "--kafka.brokers", "127.0.0.1:1"}, args...), c.families()}
+	}
 
 	simulated := newCatalogue()
 	sim, err := simulator.New(cfg.Simulator, log, simulated)
@@ -139,8 +151,17 @@ func sections(t *testing.T) []section {
 	must(t, sim.Run(ended)) // to let go of its port
 
 	return []section{
-		{"source binance", []string{"source", "binance", "--kafka.brokers", "127.0.0.1:1", "--rest-url", "http://127.0.0.1:1", "--stream-url", "ws://127.0.0.1:1"}, source.families()},
-		{"sink mysql", []string{"sink", "mysql", "--kafka.brokers", "127.0.0.1:1", "--mysql.dsn", "root@tcp(127.0.0.1:1)/market"}, sink.families()},
+		source("binance", func(reg prometheus.Registerer) (pipeline.Source, error) { return binance.New(cfg.Binance, log, reg) },
+			"--rest-url", "http://127.0.0.1:1", "--stream-url", "ws://127.0.0.1:1"),
+		source("cryptopanic", func(reg prometheus.Registerer) (pipeline.Source, error) {
+			return cryptopanic.New(cfg.Cryptopanic, log, reg)
+		}, "--url", "http://127.0.0.1:1", "--token", "t"),
+		source("rss", func(reg prometheus.Registerer) (pipeline.Source, error) { return rss.New(cfg.RSS, log, reg) },
+			"--feed", "http://127.0.0.1:1/rss"),
+		sink("mysql", candleTopics, func(reg prometheus.Registerer) (pipeline.Sink, error) { return mysql.New(cfg.MySQL, log, reg) },
+			"--mysql.dsn", "root@tcp(127.0.0.1:1)/market"),
+		sink("mongodb", newsTopics, func(reg prometheus.Registerer) (pipeline.Sink, error) { return mongodb.New(cfg.MongoDB, log, reg) },
+			"--mongodb.uri", "mongodb://127.0.0.1:1"),
 		{"simulate", []string{"simulate", "--listen", "127.0.0.1:0"}, simulated.families()},
 	}
 }

@@ -91,7 +91,7 @@ func TestRecordedMonth(t *testing.T) {
 	backfilled := source.metric("candlestack_source_events_total", "kind", "candle", "origin", "backfill")
 	streamed := source.metric("candlestack_source_events_total", "kind", "candle", "origin", "live")
 	source.stop()
-	w.eventually("the topics are drained", func() bool { return w.drained(allTopics...) })
+	w.eventually("the topics are drained", func() bool { return w.drained(candleTopics...) })
 	sink.stop()
 	if n := w.count("SELECT COUNT(*) FROM candles"); n != want {
 		t.Fatalf("%d rows, want %d", n, want)

@@ -7,9 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/candlestack/candlestack/services/kafka"
-	"github.com/candlestack/candlestack/services/market"
 	"github.com/candlestack/candlestack/services/pipeline"
 	"github.com/candlestack/candlestack/services/pipeline/engine"
+	"github.com/candlestack/candlestack/services/store/mongodb"
 	"github.com/candlestack/candlestack/services/store/mysql"
 	"github.com/candlestack/candlestack/services/telemetry"
 )
@@ -27,8 +27,26 @@ func (c *sinkMySQL) Run(p *process) error {
 	if err := errors.Join(c.Ops.Validate(), c.Kafka.Validate(), c.Batch.Validate(), c.MySQL.Validate()); err != nil {
 		return err
 	}
-	return c.sink(p, "mysql", c.Consumer, c.Batch, []string{market.TopicCandles, market.TopicGaps}, func(reg prometheus.Registerer) (pipeline.Sink, error) {
+	return c.sink(p, "mysql", c.Consumer, c.Batch, candleTopics, func(reg prometheus.Registerer) (pipeline.Sink, error) {
 		return mysql.New(c.MySQL, p.log, reg)
+	})
+}
+
+// sinkMongoDB is `candlestack sink mongodb`.
+type sinkMongoDB struct {
+	service  `embed:"" set:"ops_listen=127.0.0.1:9612"`
+	Consumer kafka.ConsumerConfig `embed:"" prefix:"kafka." set:"group=candlestack-mongodb"`
+	Batch    engine.SinkConfig    `embed:"" prefix:"batch."`
+	MongoDB  mongodb.Config       `embed:"" prefix:"mongodb."`
+}
+
+// Run stores for ever.
+func (c *sinkMongoDB) Run(p *process) error {
+	if err := errors.Join(c.Ops.Validate(), c.Kafka.Validate(), c.Batch.Validate(), c.MongoDB.Validate()); err != nil {
+		return err
+	}
+	return c.sink(p, "mongodb", c.Consumer, c.Batch, newsTopics, func(reg prometheus.Registerer) (pipeline.Sink, error) {
+		return mongodb.New(c.MongoDB, p.log, reg)
 	})
 }
 

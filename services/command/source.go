@@ -10,6 +10,8 @@ import (
 	"github.com/candlestack/candlestack/services/exchange/binance"
 	"github.com/candlestack/candlestack/services/kafka"
 	"github.com/candlestack/candlestack/services/market"
+	"github.com/candlestack/candlestack/services/news/cryptopanic"
+	"github.com/candlestack/candlestack/services/news/rss"
 	"github.com/candlestack/candlestack/services/pipeline"
 	"github.com/candlestack/candlestack/services/pipeline/engine"
 	"github.com/candlestack/candlestack/services/telemetry"
@@ -27,13 +29,51 @@ func (c *sourceBinance) Run(p *process) error {
 	if err := errors.Join(c.Ops.Validate(), c.Kafka.Validate(), c.Engine.Validate(), c.Binance.Validate()); err != nil {
 		return err
 	}
-	return c.source(p, "binance", c.Engine, (*engine.Source).Run, func(reg prometheus.Registerer) (pipeline.Source, error) {
+	return c.source(p, "binance", candleTopics, c.Engine, (*engine.Source).Run, func(reg prometheus.Registerer) (pipeline.Source, error) {
 		return binance.New(c.Binance, p.log, reg)
 	})
 }
 
-// source wires any exchange to Kafka and lets the loop do its work.
-func (s *service) source(p *process, name string, cfg engine.SourceConfig, work func(*engine.Source, context.Context) error, open func(prometheus.Registerer) (pipeline.Source, error)) error {
+// Topics of a source and of the sink that stores what it says.
+var (
+	candleTopics = []string{market.TopicCandles, market.TopicGaps}
+	newsTopics   = []string{market.TopicPosts}
+)
+
+// sourceCryptopanic is `candlestack source cryptopanic`.
+type sourceCryptopanic struct {
+	service     `embed:"" set:"ops_listen=127.0.0.1:9602"`
+	Cryptopanic cryptopanic.Config `embed:""`
+}
+
+// Run polls for ever.
+func (c *sourceCryptopanic) Run(p *process) error {
+	if err := errors.Join(c.Ops.Validate(), c.Kafka.Validate(), c.Cryptopanic.Validate()); err != nil {
+		return err
+	}
+	return c.source(p, "cryptopanic", newsTopics, engine.SourceConfig{}, (*engine.Source).Run, func(reg prometheus.Registerer) (pipeline.Source, error) {
+		return cryptopanic.New(c.Cryptopanic, p.log, reg)
+	})
+}
+
+// sourceRSS is `candlestack source rss`.
+type sourceRSS struct {
+	service `embed:"" set:"ops_listen=127.0.0.1:9603"`
+	RSS     rss.Config `embed:""`
+}
+
+// Run polls for ever.
+func (c *sourceRSS) Run(p *process) error {
+	if err := errors.Join(c.Ops.Validate(), c.Kafka.Validate(), c.RSS.Validate()); err != nil {
+		return err
+	}
+	return c.source(p, "rss", newsTopics, engine.SourceConfig{}, (*engine.Source).Run, func(reg prometheus.Registerer) (pipeline.Source, error) {
+		return rss.New(c.RSS, p.log, reg)
+	})
+}
+
+// source wires any exchange or feed to Kafka and lets the loop do its work.
+func (s *service) source(p *process, name string, topics []string, cfg engine.SourceConfig, work func(*engine.Source, context.Context) error, open func(prometheus.Registerer) (pipeline.Source, error)) error {
 	return s.serve(p, func(report func(part, problem string), reg *prometheus.Registry) ([]telemetry.Part, error) {
 		source, err := open(reg)
 		if err != nil {
@@ -46,7 +86,7 @@ func (s *service) source(p *process, name string, cfg engine.SourceConfig, work 
 		loop := engine.NewSource(cfg, name, source, producer, admin, report, p.log, reg)
 		return []telemetry.Part{{Name: name, Run: func(ctx context.Context) error {
 			defer admin.Close()
-			err := admin.Await(ctx, report, market.TopicCandles, market.TopicGaps)
+			err := admin.Await(ctx, report, topics...)
 			if err == nil {
 				err = work(loop, ctx)
 			}

@@ -26,9 +26,10 @@ func TestGaps(t *testing.T) {
 	hole, begin := plantedHole(t, sim)
 	sink := w.sink()
 	venue := []string{"--kafka.brokers", w.kafka, "--rest-url", "http://" + sim.Addr(), "--stream-url", "ws://" + sim.Addr()}
+	repair := []string{"gaps", "repair", "--mysql.dsn", w.dsn, "--kafka.brokers", w.kafka, "--binance.rest-url", "http://" + sim.Addr(), "--binance.stream-url", "ws://" + sim.Addr()}
 	w.run(append([]string{"source", "binance", "--instruments", "BTC-USDT", "--ops.listen", "",
 		"--since", begin.Time().Format(time.RFC3339), "--until", begin.Add(24 * time.Hour).Time().Format(time.RFC3339)}, venue...)...)
-	w.eventually("the day is stored", func() bool { return w.drained(allTopics...) })
+	w.eventually("the day is stored", func() bool { return w.drained(candleTopics...) })
 	stored := w.count("SELECT COUNT(*) FROM candles WHERE origin = 'archive'")
 	if n := w.count("SELECT COUNT(*) FROM gaps WHERE state = 'confirmed'"); n < 1 || stored < 1400 || stored >= 1440 {
 		t.Fatalf("%d candles, %d confirmed gaps; the exchange has a hole at %s", stored, n, hole)
@@ -44,14 +45,14 @@ func TestGaps(t *testing.T) {
 	if want := made.Time().Format(time.RFC3339) + "  " + made.Add(7*time.Minute).Time().Format(time.RFC3339) + "  7        unknown"; !strings.Contains(list, want) {
 		t.Errorf("gaps list says\n%s\nwant %s", list, want)
 	}
-	if out := w.run(append([]string{"gaps", "repair", "--mysql.dsn", w.dsn}, venue...)...); !strings.Contains(out, "holes asked for again: 1") {
+	if out := w.run(repair...); !strings.Contains(out, "holes asked for again: 1") {
 		t.Errorf("gaps repair says %s", out)
 	}
 	w.eventually("the rows are back", func() bool { return w.count("SELECT COUNT(*) FROM candles") == stored })
 	w.eventually("the gap is recorded", func() bool {
 		return w.count("SELECT COUNT(*) FROM gaps WHERE state = 'repaired' AND cause = 'manual'") == 1
 	})
-	if out := w.run(append([]string{"gaps", "repair", "--mysql.dsn", w.dsn}, venue...)...); out != "nothing to repair\n" {
+	if out := w.run(repair...); out != "nothing to repair\n" {
 		t.Errorf("a second gaps repair says %s", out)
 	}
 	sink.stop()
@@ -144,7 +145,7 @@ func TestDoctor(t *testing.T) {
 	w := newWorld(t)
 	w.store("CANDLESTACK_TEST_MYSQL", "CANDLESTACK_TEST_MARIADB")
 	sim := simulate(t, defaultMarket)
-	args := []string{"doctor", "kafka", "mysql", "binance", "--kafka.brokers", w.kafka, "--mysql.dsn", w.dsn, "--rest-url", "http://" + sim.Addr(), "--stream-url", "ws://" + sim.Addr()}
+	args := []string{"doctor", "kafka", "mysql", "binance", "--kafka.brokers", w.kafka, "--mysql.dsn", w.dsn, "--binance.rest-url", "http://" + sim.Addr(), "--binance.stream-url", "ws://" + sim.Addr()}
 	out := w.run(args...)
 	for _, want := range []string{"kafka", "topic market.candles", "mysql", "binance"} {
 		if !strings.Contains(out, want) {

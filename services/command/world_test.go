@@ -367,4 +367,7 @@ func recordings(t *testing.T) string {
 	return path
 }
 
-var allTopics = []string{market.TopicCandles, market.TopicGaps}
+var (
+	candleTopics = []string{market.TopicCandles, market.TopicGaps}
+	newsTopics   = []string{market.TopicPosts}
+)

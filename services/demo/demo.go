@@ -25,7 +25,7 @@ type flags struct {
 	Dir      string        `help:"Folder for the servers' data and the logs; the next run goes on with it." default:"${dir}" type:"path"`
 	Seed     int64         `help:"Which market the simulator makes." default:"1"`
 	Replay   string        `help:"Show a recording instead: a folder of CSV files, one such file, or a dump of klines." type:"path" placeholder:"PATH"`
-	Live     bool          `help:"Use the real Binance instead of the simulator; needs the internet."`
+	Live     bool          `help:"Use the real Binance and news feeds instead of the simulator; needs the internet."`
 	Embedded bool          `help:"Use go-mysql-server even where this machine has a MySQL or MariaDB."`
 	For      time.Duration `help:"End after this time. Default: at Ctrl-C." placeholder:"DURATION"`
 	Fresh    bool          `help:"Forget what earlier runs have left in the folder."`
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		cache = os.TempDir()
 	}
-	parser := kong.Must(&f, kong.Name("demo"), kong.Description("Candlestack on embedded servers: simulator -> Kafka -> MySQL, in one process."),
+	parser := kong.Must(&f, kong.Name("demo"), kong.Description("Candlestack on embedded servers: simulator -> Kafka -> MySQL and MongoDB, in one process."),
 		kong.Vars{"dir": filepath.Join(cache, "candlestack-demo")}, kong.Writers(stdout, stderr), kong.Exit(func(c int) { exited, code = true, c }))
 	if _, err := parser.Parse(args); err != nil && !exited {
 		fmt.Fprintf(stderr, "demo: %v\n", err)
@@ -106,18 +106,32 @@ func show(ctx context.Context, f flags, stdout io.Writer) (err error) {
 	}
 	defer broker.Close()
 
+	documents, err := stack.StartMongo(kafkaDir, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, documents.Close()) }()
+
 	logFile, err := os.Create(filepath.Join(f.Dir, "log"))
 	if err != nil {
 		return err
 	}
 	defer logFile.Close()
-	d := &demo{ctx: ctx, log: logFile, broker: broker, store: store, start: start, ended: make(chan struct{}, 3)}
+	d := &demo{ctx: ctx, log: logFile, broker: broker, store: store, documents: documents, start: start, ended: make(chan struct{}, 6)}
 	defer func() { err = errors.Join(err, d.stop()) }()
 	if err := d.commands(f, stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "Kafka   %s (kfake)\nMySQL   %s (%s): mysql -h 127.0.0.1 -P %s -u root market\nMetrics http://%s/metrics (source), http://%s/metrics (sink)\nLog     %s\n\n",
-		broker.Addr, store.Addr, store.Name, port(store.Addr), d.sourceOps, d.sinkOps, logFile.Name())
+	for _, line := range [][2]string{
+		{"Kafka", broker.Addr + " (kfake)"},
+		{"MySQL", fmt.Sprintf("%s (%s): mysql -h 127.0.0.1 -P %s -u root market", store.Addr, store.Name, port(store.Addr))},
+		{"MongoDB", fmt.Sprintf("%s: mongosh %snews", documents.Name, documents.URI)},
+		{"Metrics", "http://" + strings.Join(d.ops, "/metrics http://") + "/metrics"},
+		{"Log", logFile.Name()},
+	} {
+		fmt.Fprintf(stdout, "%-7s %s\n", line[0], line[1])
+	}
+	fmt.Fprintln(stdout)
 	return d.watch(stdout)
 }
 
@@ -125,15 +139,16 @@ func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:]
 
 // demo is what runs.
 type demo struct {
-	ctx                context.Context // of the run: this struct lives as long as show
-	log                io.Writer
-	broker             *stack.Kafka
-	store              *stack.MySQL
-	sourceOps, sinkOps string
-	start              time.Time
-	parts              []part        // in the order of their start
-	ended              chan struct{} // a command has ended
-	seen               bool          // a row
+	ctx       context.Context // of the run: this struct lives as long as show
+	log       io.Writer
+	broker    *stack.Kafka
+	store     *stack.MySQL
+	documents *stack.Mongo
+	start     time.Time
+	parts     []part        // in the order of their start
+	ops       []string      // host:port of /metrics of each but the simulator; first those of sinks: candles, news
+	ended     chan struct{} // a command has ended
+	seen      bool          // a row
 }
 
 // part is a command that runs.
@@ -144,39 +159,63 @@ type part struct {
 
 // commands starts the commands of the binary, each as a user would.
 func (d *demo) commands(f flags, stdout io.Writer) error {
-	addrs := make([]string, 4)
-	for i := range addrs {
-		p, err := stack.FreePort()
-		if err != nil {
-			return err
-		}
-		addrs[i] = "127.0.0.1:" + strconv.Itoa(p)
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
 	}
-	d.sourceOps, d.sinkOps = addrs[0], addrs[1]
+	market := ports[0]
 	if code := command.Run(d.ctx, []string{"topics", "apply", "--kafka.brokers", d.broker.Addr}, io.Discard, d.log); code != 0 {
 		return fmt.Errorf("topics apply ended with code %d, see the log", code)
 	}
-	var follow []string
+	candles := []string{"source", "binance"}
+	feeds := [][]string{{"source", "rss"}}
 	if !f.Live {
-		sim := []string{"simulate", "--listen", addrs[2], "--ops.listen", addrs[3], "--seed", strconv.FormatInt(f.Seed, 10)}
+		sim := []string{"simulate", "--listen", market, "--ops.listen", ports[1], "--seed", strconv.FormatInt(f.Seed, 10)}
 		if f.Replay != "" {
 			// From a day back, faster than life, so that something moves: the recording ends today.
 			sim = append(sim, "--replay", f.Replay, "--start", d.start.Add(-24*time.Hour).UTC().Format(time.RFC3339), "--speed", "120")
 		}
 		d.run(sim...)
-		fmt.Fprintf(stdout, "Market  http://%s (simulator)\n", addrs[2])
-		instruments, err := d.instruments(addrs[2])
+		fmt.Fprintf(stdout, "%-7s http://%s (simulator)\n", "Market", market)
+		instruments, err := d.instruments(market)
 		if err != nil {
 			return err
 		}
-		follow = []string{"--rest-url", "http://" + addrs[2], "--stream-url", "ws://" + addrs[2], "--instruments", instruments}
+		candles = append(candles, "--rest-url", "http://"+market, "--stream-url", "ws://"+market, "--instruments", instruments)
+		feeds = [][]string{
+			{"source", "rss", "--feed", "http://" + market + "/news/rss", "--interval", "5s"},
+			{"source", "cryptopanic", "--url", "http://" + market, "--token", "demo", "--pages", "3", "--interval", "5s"},
+		}
 	}
 	if d.store.Forgets { // and it is slow: an hour is enough to look at
-		follow = append(follow, "--since", d.start.Add(-time.Hour).UTC().Format(time.RFC3339))
+		candles = append(candles, "--since", d.start.Add(-time.Hour).UTC().Format(time.RFC3339))
 	}
-	d.run("sink", "mysql", "--kafka.brokers", d.broker.Addr, "--mysql.dsn", d.store.DSN("market"), "--ops.listen", d.sinkOps)
-	d.run(append([]string{"source", "binance", "--kafka.brokers", d.broker.Addr, "--ops.listen", d.sourceOps}, follow...)...)
+	commands := [][]string{
+		{"sink", "mysql", "--mysql.dsn", d.store.DSN("market")},
+		{"sink", "mongodb", "--mongodb.uri", d.documents.URI},
+		candles,
+	}
+	commands = append(commands, feeds...)
+	if d.ops, err = freePorts(len(commands)); err != nil {
+		return err
+	}
+	for i, args := range commands {
+		d.run(append(args, "--kafka.brokers", d.broker.Addr, "--ops.listen", d.ops[i])...)
+	}
 	return nil
+}
+
+// freePorts returns addresses that nobody listened on a moment ago.
+func freePorts(n int) ([]string, error) {
+	addrs := make([]string, n)
+	for i := range addrs {
+		p, err := stack.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		addrs[i] = "127.0.0.1:" + strconv.Itoa(p)
+	}
+	return addrs, nil
 }
 
 // instruments asks the simulator what it trades, once it is up: a recording may
@@ -250,7 +289,7 @@ func (d *demo) watch(stdout io.Writer) error {
 			return errors.New("a command ended by itself, see the log")
 		case <-ticker.C:
 		}
-		s, err := scrape(d.ctx, d.broker, d.sinkOps)
+		s, err := scrape(d.ctx, d.broker, d.ops[0], d.ops[1])
 		if err != nil {
 			continue // not up yet: what is wrong for long is in the log
 		}

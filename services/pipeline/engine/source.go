@@ -73,7 +73,7 @@ type Source struct {
 func NewSource(cfg SourceConfig, name string, source pipeline.Source, producer Producer, memory Memory, report Report, log *slog.Logger, reg prometheus.Registerer) *Source {
 	return &Source{
 		cfg: cfg, name: name, source: source, producer: producer, memory: memory, report: report, log: log,
-		metrics: newSourceMetrics(reg, name), trackers: map[market.Series]*tracker{}, slots: make(chan struct{}, repairsAtOnce),
+		metrics: newSourceMetrics(reg, name, source), trackers: map[market.Series]*tracker{}, slots: make(chan struct{}, repairsAtOnce),
 	}
 }
 

@@ -22,7 +22,9 @@ type sourceMetrics struct {
 	newest     *seriesTimes
 }
 
-func newSourceMetrics(reg prometheus.Registerer, name string) *sourceMetrics {
+// newSourceMetrics registers what the source's powers can move: a panel of gaps
+// says nothing of a feed.
+func newSourceMetrics(reg prometheus.Registerer, name string, adapter pipeline.Source) *sourceMetrics {
 	source := prometheus.Labels{"source": name}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "candlestack", Name: name, Help: help, ConstLabels: source}, labels)
@@ -55,7 +57,12 @@ func newSourceMetrics(reg prometheus.Registerer, name string) *sourceMetrics {
 	for _, cause := range append(pipeline.Causes(), errHalfDead.Error(), causeUnknown) {
 		m.reconnects.WithLabelValues(cause)
 	}
-	reg.MustRegister(m.events, m.rejected, m.reconnects, m.gaps, m.posts, m.fromEvent, m.ack, m.newest.vec)
+	reg.MustRegister(m.events, m.rejected, m.reconnects, m.ack, m.newest.vec)
+	if _, ok := adapter.(pipeline.Feed); ok {
+		reg.MustRegister(m.posts)
+	} else {
+		reg.MustRegister(m.gaps, m.fromEvent)
+	}
 	return m
 }
 
