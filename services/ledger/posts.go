@@ -70,9 +70,9 @@ func (h *history) post(t *track) *market.Post {
 
 // text makes up a text; now and then it is as long as it may be.
 func (h *history) text(max int) string {
-	s := fmt.Sprintf("$%d.%d \u20bf rises\x00 \"%d\" <b>\U0001f680\\", h.rng.IntN(1e5), h.rng.IntN(100), h.rng.IntN(1e9))
+	s := fmt.Sprintf("$%d.%d \u20bf rises\t \"%d\" <b>\U0001f680\\", h.rng.IntN(1e5), h.rng.IntN(100), h.rng.IntN(1e9))
 	if h.one(200) {
-		s += strings.Repeat("~", max-len(s))
+		s += strings.Repeat(" to the moon", max/8)[:max-len(s)]
 	}
 	return s
 }
