@@ -27,7 +27,7 @@ type document struct {
 	PanicScore    *int64        `bson:"panic_score,omitempty"`
 	PublishedTime bson.DateTime `bson:"published_time"`
 	CreatedTime   bson.DateTime `bson:"created_time,omitempty"`
-	FirstSeenTime bson.DateTime `bson:"first_seen_time,omitempty"` // left out of what is set: it only ever sinks
+	FirstSeenTime bson.DateTime `bson:"first_seen_time"`
 	ObservedTime  bson.DateTime `bson:"observed_time"`
 	VotesTime     bson.DateTime `bson:"votes_time,omitempty"`
 	Origin        market.Origin `bson:"origin"`
@@ -56,20 +56,13 @@ type votes struct {
 	Comments  *int64 `bson:"comments,omitempty"`
 }
 
-// optional are the fields of document that may be absent, but first_seen_time.
-var optional = []string{
-	"type", "summary", "url", "article_url", "image_url", "slug", "author", "publisher", "instruments", "votes",
-	"panic_score", "created_time", "votes_time", "conflict",
-}
-
-// newDocument leaves first_seen_time out.
-func newDocument(p *market.Post, conflict bool) *document {
+func newDocument(p *market.Post, firstSeen market.Millis, conflict bool) *document {
 	d := &document{
 		Source: p.Source, ID: p.ID, Type: p.Type, Title: p.Title, Summary: p.Summary,
 		URL: p.URL, ArticleURL: p.ArticleURL, ImageURL: p.ImageURL, Slug: p.Slug, Author: p.Author,
 		Instruments: p.Instruments, Votes: (*votes)(p.Votes), PanicScore: p.PanicScore,
 		PublishedTime: bson.DateTime(p.PublishedTime), CreatedTime: bson.DateTime(p.CreatedTime),
-		ObservedTime: bson.DateTime(p.ObservedTime), VotesTime: bson.DateTime(p.VotesTime),
+		FirstSeenTime: bson.DateTime(firstSeen), ObservedTime: bson.DateTime(p.ObservedTime), VotesTime: bson.DateTime(p.VotesTime),
 		Origin: p.Origin, Version: p.Version(), Conflict: conflict,
 	}
 	if p.Publisher != (market.Publisher{}) {

@@ -134,30 +134,30 @@ func (s *Sink) writeSnapshots(ctx context.Context, entries []entry) error {
 		return nil
 	}
 	_, err := s.snapshots.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
-	_, err = s.answered(ctx, err, func(i int) int { return at[i] })
+	_, err = answered(ctx, err, func(i int) int { return at[i] })
 	return err
 }
 
-// rounds bounds the attempts for entries that lose the race for a new key: only
-// the first insert of a key can be lost, so two are enough.
-const rounds = 3
+// rounds bounds the attempts for entries whose key is taken by an older version:
+// another writer inserted it a moment ago, or it was first seen earlier. Each is
+// settled by the next round, unless writers meet again.
+const rounds = 5
 
-// writePosts upserts with the version as a guard: a stored post that is not older
-// does not match, so the server tries to insert and finds the key taken.
+// writePosts replaces with a guard, or inserts: a stored post that is not older, or
+// that was first seen earlier, does not match, so the server tries to insert and
+// finds the key taken. Such entries get a second look, all at once.
 func (s *Sink) writePosts(ctx context.Context, entries []entry) (effects pipeline.Effects, err error) {
 	for range rounds {
 		models := make([]mongo.WriteModel, len(entries))
 		for i := range entries {
-			if models[i], err = entries[i].upsert(); err != nil {
-				return effects, err
-			}
+			models[i] = entries[i].upsert()
 		}
 		result, err := s.posts.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
 		if result != nil {
 			effects.Inserted += int(result.UpsertedCount)
 			effects.Updated += int(result.MatchedCount)
 		}
-		taken, err := s.answered(ctx, err, func(i int) int { return entries[i].at })
+		taken, err := answered(ctx, err, func(i int) int { return entries[i].at })
 		if err != nil || len(taken) == 0 {
 			return effects, err
 		}
@@ -174,32 +174,22 @@ func (s *Sink) writePosts(ctx context.Context, entries []entry) (effects pipelin
 			return effects, nil
 		}
 	}
-	return effects, &pipeline.Error{Class: pipeline.Environment, Code: "11000",
-		Err: fmt.Errorf("%s is refused as a duplicate, but not of a version that is there: is an index unique that is not ours?", entries[0].key)}
+	return effects, known(duplicateKey, fmt.Errorf("%s is refused as a duplicate, but not of a version that is there: is an index unique that is not ours?", entries[0].key))
 }
 
-func (e *entry) upsert() (mongo.WriteModel, error) {
-	set, err := bson.Marshal(newDocument(e.post, e.conflict))
-	if err != nil {
-		return nil, fmt.Errorf("encoding %s: %w", e.key, err)
+func (e *entry) upsert() mongo.WriteModel {
+	guard := bson.D{
+		{Key: "_id", Value: e.key},
+		{Key: "version", Value: bson.D{{Key: "$lt", Value: e.post.Version()}}},
+		{Key: "first_seen_time", Value: bson.D{{Key: "$gte", Value: bson.DateTime(e.firstSeen)}}},
 	}
-	unset := make(bson.D, 0, len(optional))
-	for _, name := range optional {
-		if _, err := bson.Raw(set).LookupErr(name); err != nil {
-			unset = append(unset, bson.E{Key: name, Value: ""})
-		}
-	}
-	update := bson.D{{Key: "$set", Value: bson.Raw(set)}, {Key: "$min", Value: bson.D{{Key: "first_seen_time", Value: bson.DateTime(e.firstSeen)}}}}
-	if len(unset) > 0 {
-		update = append(update, bson.E{Key: "$unset", Value: unset})
-	}
-	older := bson.D{{Key: "_id", Value: e.key}, {Key: "version", Value: bson.D{{Key: "$lt", Value: e.post.Version()}}}}
-	return mongo.NewUpdateOneModel().SetFilter(older).SetUpdate(update).SetUpsert(true), nil
+	return mongo.NewReplaceOneModel().SetFilter(guard).SetReplacement(newDocument(e.post, e.firstSeen, e.conflict)).SetUpsert(true)
 }
 
 // lookAgain compares entries whose keys are taken with what is stored. It marks
-// conflicts, lets the time of the first observation sink, and returns the entries
-// that are newer than what is stored: those must be written again.
+// conflicts, moves the first observation of what stays to an earlier time, and
+// returns the entries that are newer: they must be written again, with the first
+// observation that is known now.
 func (s *Sink) lookAgain(ctx context.Context, entries []entry) (left []entry, amended int, err error) {
 	stored, err := s.read(ctx, entries)
 	if err != nil {
@@ -213,7 +203,12 @@ func (s *Sink) lookAgain(ctx context.Context, entries []entry) (left []entry, am
 	for i := range entries {
 		e := &entries[i]
 		d := stored[e.key]
-		if d == nil || d.Version < e.post.Version() {
+		if d == nil {
+			left = append(left, *e)
+			continue
+		}
+		if d.Version < e.post.Version() {
+			e.firstSeen = min(e.firstSeen, market.Millis(d.FirstSeenTime))
 			left = append(left, *e)
 			continue
 		}
@@ -230,7 +225,7 @@ func (s *Sink) lookAgain(ctx context.Context, entries []entry) (left []entry, am
 	}
 	if len(models) > 0 {
 		_, err = s.posts.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
-		_, err = s.answered(ctx, err, func(i int) int { return at[i] })
+		_, err = answered(ctx, err, func(i int) int { return at[i] })
 	}
 	return left, amended, err
 }
@@ -262,7 +257,7 @@ func (s *Sink) read(ctx context.Context, entries []entry) (map[string]*document,
 
 // answered reads the answer to a bulk: the writes whose key is taken, ascending, and
 // what went wrong with the others. at tells the position in the batch of a write.
-func (s *Sink) answered(ctx context.Context, err error, at func(i int) int) (taken []int, _ error) {
+func answered(ctx context.Context, err error, at func(i int) int) (taken []int, _ error) {
 	var bulk mongo.BulkWriteException
 	if !errors.As(err, &bulk) {
 		return nil, classify(ctx, err)
