@@ -12,8 +12,8 @@ import (
 	"github.com/candlestack/candlestack/services/pipeline"
 )
 
-// Config says which feeds to follow. The defaults are the addresses that the
-// publishers name themselves, all in English and without a key.
+// Config says which feeds to follow. The defaults are public feeds of well-known
+// publishers, in English; a publisher may refuse a network or a country.
 type Config struct {
 	Feeds    []string      `name:"feed" help:"Addresses of RSS, Atom or JSON feeds." default:"https://www.coindesk.com/arc/outboundfeeds/rss/,https://cointelegraph.com/rss,https://decrypt.co/feed,https://bitcoinmagazine.com/feed,https://www.theblock.co/rss.xml" placeholder:"URL"`
 	Interval time.Duration `help:"How often each feed is asked." default:"10m"`
