@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/candlestack/candlestack/services/command"
 	"github.com/candlestack/candlestack/services/market"
@@ -50,6 +51,8 @@ type world struct {
 	dsn      string
 	version  string // of the store
 	db       *sql.DB
+	uri      string // of MongoDB, see documents
+	news     *mongo.Database
 	commands sync.WaitGroup
 
 	base, database, user, name string // see asUser
@@ -328,14 +331,16 @@ func labelled(m *dto.Metric, pairs []string) bool {
 	return true
 }
 
-// durable tells whether all records of the topics are stored or dead letters.
-func (w *world) drained(topics ...string) bool {
+// drained tells whether all records of the topics are in MySQL, or dead letters.
+func (w *world) drained(topics ...string) bool { return w.drainedBy("candlestack-mysql", topics...) }
+
+func (w *world) drainedBy(group string, topics ...string) bool {
 	ctx := context.Background()
 	ends, err := w.admin.ListEndOffsets(ctx, topics...)
 	if err != nil || ends.Error() != nil {
 		return false
 	}
-	committed, err := w.admin.FetchOffsets(ctx, "candlestack-mysql")
+	committed, err := w.admin.FetchOffsets(ctx, group)
 	if err != nil {
 		return false
 	}
@@ -345,6 +350,19 @@ func (w *world) drained(topics ...string) bool {
 		done = done && (o.Offset == 0 || ok && at.At >= o.Offset)
 	})
 	return done
+}
+
+// ends counts the records that the topics have had.
+func (w *world) ends(topics ...string) (n int64) {
+	w.t.Helper()
+	var ends kadm.ListedOffsets
+	w.eventually("Kafka tells the ends of topics", func() (ok bool) { // not at once of topics just made
+		var err error
+		ends, err = w.admin.ListEndOffsets(context.Background(), topics...)
+		return err == nil && ends.Error() == nil
+	})
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	return n
 }
 
 // recordings is the folder of real recordings; the test is skipped where it is absent.
