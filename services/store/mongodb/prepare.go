@@ -152,8 +152,11 @@ func (s *Sink) tell(lacks map[feature]error) {
 // what was asked: asking again would not help.
 func unknown(err error) bool {
 	switch _, code := pipeline.ClassOf(err); code {
-	case "2", "9", "13", "20", "59", "67", "72", "115", "166", "238", "40415":
-		return true // BadValue, FailedToParse, CannotCreateIndex, InvalidOptions, an unknown field; the others are in codes
+	case "13", "20", "59", "115", "166", "238":
+		return true
+	case "2", "9", "67", "72", "40415", // what is asked cannot be read, or not be made
+		"27": // FerretDB 1 looks for an index where it is told to make one that it does not know
+		return true
 	}
 	return false
 }

@@ -118,7 +118,7 @@ func same(a, b *market.Post) bool {
 
 // writeSnapshots inserts those that are not there. A duplicate is there already.
 func (s *Sink) writeSnapshots(ctx context.Context, entries []entry) error {
-	var documents []any
+	var models []mongo.WriteModel
 	var at []int
 	seen := map[string]bool{}
 	for _, e := range entries {
@@ -127,14 +127,16 @@ func (s *Sink) writeSnapshots(ctx context.Context, entries []entry) error {
 		}
 		if d := newSnapshot(e.post); !seen[d.ID] {
 			seen[d.ID] = true
-			documents, at = append(documents, d), append(at, e.at)
+			models, at = append(models, mongo.NewInsertOneModel().SetDocument(d)), append(at, e.at)
 		}
 	}
-	if len(documents) == 0 {
+	if len(models) == 0 {
 		return nil
 	}
-	_, err := s.snapshots.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
-	_, err = answered(ctx, err, func(i int) int { return at[i] })
+	a, err := bulk(ctx, s.snapshots, models, at)
+	if err == nil && a.inserted+len(a.taken) < len(models) {
+		err = fmt.Errorf("the server answered for %d of %d", a.inserted+len(a.taken), len(models))
+	}
 	return err
 }
 
@@ -148,28 +150,36 @@ const rounds = 5
 // finds the key taken. Such entries get a second look, all at once.
 func (s *Sink) writePosts(ctx context.Context, entries []entry) (effects pipeline.Effects, err error) {
 	for range rounds {
-		models := make([]mongo.WriteModel, len(entries))
+		models, at := make([]mongo.WriteModel, len(entries)), make([]int, len(entries))
 		for i := range entries {
-			models[i] = entries[i].upsert()
+			models[i], at[i] = entries[i].upsert(), entries[i].at
 		}
-		result, err := s.posts.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
-		if result != nil {
-			effects.Inserted += int(result.UpsertedCount)
-			effects.Updated += int(result.MatchedCount)
-		}
-		taken, err := answered(ctx, err, func(i int) int { return entries[i].at })
-		if err != nil || len(taken) == 0 {
+		a, err := bulk(ctx, s.posts, models, at)
+		if err != nil {
 			return effects, err
 		}
-		for k, i := range taken {
-			entries[k] = entries[i] // ascending, so i >= k
+		whole := a.inserted+a.updated+len(a.taken) == len(models)
+		if whole {
+			effects.Inserted += a.inserted
+			effects.Updated += a.updated
+			for k, i := range a.taken {
+				entries[k] = entries[i] // ascending, so i >= k
+			}
+			entries = entries[:len(a.taken)]
 		}
-		left, amended, err := s.lookAgain(ctx, entries[:len(taken)])
+		if len(entries) == 0 {
+			return effects, nil
+		}
+		left, amended, err := s.lookAgain(ctx, entries)
 		if err != nil {
 			return effects, err
 		}
 		effects.Updated += amended
-		effects.Unchanged += len(taken) - len(left) - amended
+		if settled := len(entries) - len(left) - amended; whole {
+			effects.Unchanged += settled
+		} else { // FerretDB 1 stops at the first error and does not say which it was
+			effects.Kept += settled
+		}
 		if entries = left; len(entries) == 0 {
 			return effects, nil
 		}
@@ -224,8 +234,7 @@ func (s *Sink) lookAgain(ctx context.Context, entries []entry) (left []entry, am
 		}
 	}
 	if len(models) > 0 {
-		_, err = s.posts.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
-		_, err = answered(ctx, err, func(i int) int { return at[i] })
+		_, err = bulk(ctx, s.posts, models, at)
 	}
 	return left, amended, err
 }
@@ -255,33 +264,44 @@ func (s *Sink) read(ctx context.Context, entries []entry) (map[string]*document,
 	return stored, nil
 }
 
-// answered reads the answer to a bulk: the writes whose key is taken, ascending, and
-// what went wrong with the others. at tells the position in the batch of a write.
-func answered(ctx context.Context, err error, at func(i int) int) (taken []int, _ error) {
-	var bulk mongo.BulkWriteException
-	if !errors.As(err, &bulk) {
-		return nil, classify(ctx, err)
+// answer is what a server says of a bulk.
+type answer struct {
+	inserted, updated int
+	taken             []int // writes whose key is taken, ascending
+}
+
+// bulk writes in any order. at has the positions in the batch of the writes.
+func bulk(ctx context.Context, c *mongo.Collection, models []mongo.WriteModel, at []int) (a answer, _ error) {
+	result, err := c.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	if result != nil {
+		a.inserted, a.updated = int(result.InsertedCount+result.UpsertedCount), int(result.MatchedCount)
 	}
+	var exception mongo.BulkWriteException
+	if !errors.As(err, &exception) {
+		return a, classify(ctx, err)
+	}
+	// A server that stopped at an error does not count right either (FerretDB 1).
+	whole := a.inserted+a.updated+len(exception.WriteErrors) == len(models)
 	var worst *pipeline.Error
-	for _, w := range bulk.WriteErrors {
+	for _, w := range exception.WriteErrors {
 		if w.Code == duplicateKey {
-			taken = append(taken, w.Index)
+			a.taken = append(a.taken, w.Index)
 			continue
 		}
 		e := known(w.Code, w.WriteError)
-		if e.Class == pipeline.Poison {
-			e.Items = []int{at(w.Index)}
+		if e.Class == pipeline.Poison && whole {
+			e.Items = []int{at[w.Index]}
 		}
 		worst = worse(worst, e)
 	}
-	if w := bulk.WriteConcernError; w != nil {
+	if w := exception.WriteConcernError; w != nil {
 		worst = worse(worst, known(w.Code, *w))
 	}
-	slices.Sort(taken)
+	slices.Sort(a.taken)
 	if worst != nil {
-		return taken, worst
+		return a, worst
 	}
-	return taken, nil
+	return a, nil
 }
 
 // worse keeps of two errors the one that must be dealt with first: while the store
