@@ -135,7 +135,7 @@ func (f *facts) remove(kind market.Kind) {
 func TestEachBreachIsNoticed(t *testing.T) {
 	f := func(what string, broken string, plant func(f *facts)) {
 		t.Helper()
-		facts := honest(t, 600)
+		facts := honest(t, 2000)
 		plant(facts)
 		var got []string
 		for _, i := range []Invariant{facts.nothingLost(), facts.nothingOlder(), facts.committedIsDurable()} {

@@ -30,7 +30,8 @@ type history struct {
 // to be sent.
 type track struct {
 	market.Series
-	next  market.Millis // open time of the next candle, first sight of the next post
+	next  market.Millis  // open time of the next candle, first sight of the next post
+	late  []market.Event // to come after the next ones
 	queue []record
 }
 
@@ -83,6 +84,8 @@ func (h *history) take() (record, error) {
 // fill queues the life of one candle, of one post, and now and then a gap or a poison.
 func (h *history) fill(t *track) error {
 	var events []market.Event
+	late := t.late
+	t.late = nil
 	if _, wanted := h.topics[market.KindCandle]; wanted {
 		events = append(events, h.life(t)...)
 	}
@@ -92,6 +95,7 @@ func (h *history) fill(t *track) error {
 	if _, wanted := h.topics[market.KindPost]; wanted {
 		events = append(events, h.story(t)...)
 	}
+	events = append(events, late...)
 	for _, e := range events {
 		r, err := h.good(e)
 		if err != nil {
@@ -119,16 +123,27 @@ func (h *history) life(t *track) []market.Event {
 	if !h.one(10) {
 		life = append(life, h.candle(t, t.next+minute-1, true))
 	}
-	if h.one(oneTwin) { // the same version with other values: a conflict
-		twin := *life[h.rng.IntN(len(life))].(*market.Candle)
+	return h.disorder(t, life, func(e market.Event) market.Event {
+		twin := *e.(*market.Candle)
 		twin.Volume = h.decimal(3, 8)
-		life = append(life, &twin)
-	}
-	return h.mix(life)
+		return &twin
+	})
 }
 
-// mix puts versions out of order, now and then.
-func (h *history) mix(versions []market.Event) []market.Event {
+// disorder adds, now and then, the same version with other values, which is a
+// conflict, and puts versions out of order.
+func (h *history) disorder(t *track, versions []market.Event, twin func(market.Event) market.Event) []market.Event {
+	if h.one(oneTwin) {
+		e := versions[len(versions)-1]
+		if h.one(2) {
+			e = versions[h.rng.IntN(len(versions))]
+		}
+		if h.one(2) {
+			versions = append(versions, twin(e))
+		} else {
+			t.late = append(t.late, twin(e)) // for another batch than its like
+		}
+	}
 	if h.one(oneMixed) {
 		h.rng.Shuffle(len(versions), func(i, j int) { versions[i], versions[j] = versions[j], versions[i] })
 	}

@@ -38,13 +38,12 @@ func (h *history) story(t *track) []market.Event {
 		versions = append(versions, &p)
 		last = &p
 	}
-	if h.one(oneTwin) { // the same version with other values: a conflict
-		twin := *versions[h.rng.IntN(len(versions))].(*market.Post)
+	return h.disorder(t, versions, func(e market.Event) market.Event {
+		twin := *e.(*market.Post)
 		twin.Title = "!" + twin.Title[1:]
 		h.vote(&twin)
-		versions = append(versions, &twin)
-	}
-	return h.mix(versions)
+		return &twin
+	})
 }
 
 // post is one as a feed shows it first.
