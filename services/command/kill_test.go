@@ -123,25 +123,37 @@ func (v *victim) killAtRandom(n int, check func()) {
 	}
 }
 
-// TestKillSink kills the sink at random moments while a producer that keeps a
-// ledger goes on, and then compares ledger, tables, dead letters and offsets.
+// TestKillSink kills each sink at random moments while a producer that keeps a
+// ledger goes on, and then compares ledger, store, dead letters and offsets.
 // It names the promises of design §4.1 to §4.3.
 func TestKillSink(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills take a minute: not with -short")
 	}
-	w := newWorld(t)
-	w.store("CANDLESTACK_TEST_MYSQL", "CANDLESTACK_TEST_MARIADB")
-	w.sayServers()
-	path := filepath.Join(t.TempDir(), "ledger")
-	cfg := ledger.Config{Path: path, Brokers: []string{w.kafka}, Topics: ledger.DefaultTopics(), Group: "candlestack-mysql", DSN: w.dsn}
+	t.Run("mysql", func(t *testing.T) {
+		w := newWorld(t)
+		w.store("CANDLESTACK_TEST_MYSQL", "CANDLESTACK_TEST_MARIADB")
+		w.sayServers()
+		w.killSink(ledger.Config{Topics: ledger.DefaultTopics(), DSN: w.dsn}, "mysql", "--mysql.dsn", w.dsn)
+	})
+	t.Run("mongodb", func(t *testing.T) {
+		w := newWorld(t)
+		w.documents()
+		w.killSink(ledger.Config{Topics: ledger.NewsTopics(), MongoURI: w.uri, MongoDatabase: w.news.Name()}, "mongodb", "--mongodb.uri", w.uri, "--mongodb.database", w.news.Name())
+	})
+}
 
-	sink := w.victim("sink", "mysql", "--kafka.brokers", w.kafka, "--mysql.dsn", w.dsn, "--kafka.instance-id", "victim", "--kafka.config", "session.timeout.ms=6000")
+// killSink does it with the sink of that name.
+func (w *world) killSink(cfg ledger.Config, name string, args ...string) {
+	t := w.t
+	t.Helper()
+	cfg.Path, cfg.Brokers, cfg.Group = filepath.Join(t.TempDir(), "ledger"), []string{w.kafka}, "candlestack-"+name
+	sink := w.victim(append([]string{"sink", name, "--kafka.brokers", w.kafka, "--kafka.instance-id", "victim", "--kafka.config", "session.timeout.ms=6000"}, args...)...)
 	sink.start() // makes the schema, which the ledger reads
 	sink.awaitReady()
 	sink.kill()
 
-	producer, err := ledger.NewProducer(ledger.ProducerConfig{Path: path, Brokers: cfg.Brokers, Topics: cfg.Topics, Seed: uint64(time.Now().UnixNano()), Series: 12, Rate: 1000})
+	producer, err := ledger.NewProducer(ledger.ProducerConfig{Path: cfg.Path, Brokers: cfg.Brokers, Topics: cfg.Topics, Seed: uint64(time.Now().UnixNano()), Series: 12, Rate: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
