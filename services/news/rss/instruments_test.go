@@ -103,7 +103,7 @@ func TestInstruments(t *testing.T) {
 		{"The Ripple Effect of Rates", ""},
 		{"Ripple wins", "XRP"},
 		{"Tron and tron", "TRX"},
-		{"see bitcoin.com or ripple.com", ""},
+		{"see bitcoin.com, ripple.com or the pool BTC.com", ""},
 		{"", ""}, {"$", ""}, {"()", ""}, {"/", ""}, {"\xff\xfeBTC\xff", "BTC"},
 	} {
 		if got := strings.Join(instruments("", f.text), " "); got != f.want {

@@ -143,6 +143,43 @@ func TestItemsLeftOut(t *testing.T) {
 	}
 }
 
+// TestOrder: of posts with one date the first of the feed is the newest.
+func TestOrder(t *testing.T) {
+	u := link(t, "https://a.example/")
+	c, err := parse([]byte(`<rss><channel><item><title>b</title></item><item><title>a</title></item></channel></rss>`), u, u, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, titles(c.posts), "a", "b")
+}
+
+func TestPlain(t *testing.T) {
+	for _, f := range []struct{ text, want string }{
+		{"", ""}, {"plain", "plain"}, {"1 < 2 & 3", "1 < 2 & 3"}, {"AT&T", "AT&T"},
+		{"&lt;b&gt;twice&lt;br/&gt;&lt;a href=&quot;x&quot;&gt;escaped", "twice escaped"}, {"&amp;amp;#8217;", "’"}, {"&lt;BTC&gt;", "<BTC>"},
+		{"<p>a</p><p>b</p>", "a b"}, {"half<b>bold</b>", "halfbold"}, {"a<br/>b", "a b"},
+		{"a<script>if (x < y) { z() }</script>b", "a b"}, {"a<style>", "a"}, {"a<!-- c -->b", "ab"}, {"<![CDATA[a]]>", "a"},
+		{"cut <a href=", "cut"}, {"soft\u00ADhyphen", "softhyphen"},
+	} {
+		if got := market.CleanText(plain(f.text), 1000); got != f.want {
+			t.Errorf("%q: %q, want %q", f.text, got, f.want)
+		}
+	}
+}
+
+func TestFooter(t *testing.T) {
+	for _, f := range []struct{ text, want string }{
+		{"A text. The post Title appeared first on Bitcoin Magazine.", "A text. "},
+		{"A text. The post Title first appeared on Bitcoin Magazine.\n", "A text. "},
+		{"The post office appeared. All is well", "The post office appeared. All is well"},
+		{"The post " + strings.Repeat("x", 2000) + " appeared first on X", "The post " + strings.Repeat("x", 2000) + " appeared first on X"},
+	} {
+		if got := withoutFooter(f.text); got != f.want {
+			t.Errorf("%.60q: %.60q, want %.60q", f.text, got, f.want)
+		}
+	}
+}
+
 // TestDates: a date that cannot be true gives way, and what is taken does not
 // depend on when we ask, so that a restart changes nothing.
 func TestDates(t *testing.T) {

@@ -352,7 +352,7 @@ func TestOneFeedFails(t *testing.T) {
 // TestLimitedFeedIsLeftAlone, also by the next stream, while the others go on.
 func TestLimitedFeedIsLeftAlone(t *testing.T) {
 	h := newSite(t)
-	s, _, _ := follow(t, h.on("/limited", status(429, "Retry-After", "3600")), h.on("/good", shows("t", "a")))
+	s, _, _ := follow(t, h.on("/good", shows("t", "a")), h.on("/limited", status(429, "Retry-After", "3600")))
 	for range 3 {
 		same(t, asks(t, s), "a")
 	}
@@ -368,7 +368,7 @@ func TestLimitedFeedIsLeftAlone(t *testing.T) {
 		t.Errorf("one feed may be asked in a minute, but %v in %s", err, pause(err))
 	}
 	h.on("/limited", shows("t", "b"))
-	s.feeds[0].rest = time.Now()
+	s.feeds[1].rest = time.Now()
 	same(t, asks(t, s), "b")
 }
 

@@ -1,17 +1,16 @@
 package rss
 
 import (
-	"html"
 	"net/url"
 	"regexp"
 	"strings"
 
-	tokens "golang.org/x/net/html"
+	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 )
 
-// entity is what is left of text that was escaped twice.
-var entity = regexp.MustCompile(`&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,31}\d{0,2});`)
+// leftover is what text shows that was escaped twice: entities and common tags.
+var leftover = regexp.MustCompile(`&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,31}\d{0,2});|</?(a|b|br|div|em|h[1-6]|i|img|li|p|span|strong|ul)(\s[^>]*)?/?>`)
 
 // invisible characters would part a word that people see as one.
 var invisible = strings.NewReplacer("\u00AD", "", "\u200B", "", "\uFEFF", "")
@@ -21,7 +20,7 @@ var invisible = strings.NewReplacer("\u00AD", "", "\u200B", "", "\uFEFF", "")
 func plain(s string) string {
 	s = strip(s)
 	for range 2 {
-		if !entity.MatchString(s) {
+		if !leftover.MatchString(s) {
 			break
 		}
 		s = strip(s)
@@ -36,28 +35,28 @@ func strip(s string) string {
 		return s
 	}
 	var text strings.Builder
-	z := tokens.NewTokenizer(strings.NewReader(s))
+	z := html.NewTokenizer(strings.NewReader(s))
 	z.AllowCDATA(true)
 	var hidden atom.Atom // element whose content nobody sees
 	for {
 		switch z.Next() {
-		case tokens.ErrorToken: // the end: a reader of a string has no other error
+		case html.ErrorToken: // the end: a reader of a string has no other error
 			return text.String()
-		case tokens.TextToken:
+		case html.TextToken:
 			if hidden == 0 {
-				text.WriteString(html.UnescapeString(string(z.Raw())))
+				text.Write(z.Text())
 			}
-		case tokens.StartTagToken:
+		case html.StartTagToken:
 			name, _ := z.TagName()
 			tag := atom.Lookup(name)
 			if hidden == 0 && unseen(tag) {
 				hidden = tag
 			}
 			space(&text, tag)
-		case tokens.SelfClosingTagToken:
+		case html.SelfClosingTagToken:
 			name, _ := z.TagName()
 			space(&text, atom.Lookup(name))
-		case tokens.EndTagToken:
+		case html.EndTagToken:
 			name, _ := z.TagName()
 			tag := atom.Lookup(name)
 			if tag == hidden {
@@ -92,12 +91,12 @@ func picture(s string) string {
 	if !strings.Contains(s, "<") {
 		return ""
 	}
-	z := tokens.NewTokenizer(strings.NewReader(s))
+	z := html.NewTokenizer(strings.NewReader(s))
 	for {
 		switch z.Next() {
-		case tokens.ErrorToken:
+		case html.ErrorToken:
 			return ""
-		case tokens.StartTagToken, tokens.SelfClosingTagToken:
+		case html.StartTagToken, html.SelfClosingTagToken:
 			t := z.Token()
 			if t.DataAtom != atom.Img {
 				continue
