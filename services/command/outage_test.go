@@ -161,15 +161,37 @@ func TestOutages(t *testing.T) {
 			w := newWorld(t)
 			w.store("CANDLESTACK_TEST_MYSQL")
 			w.asUser()
-			w.endure(o)
+			w.endure(o, w.sink, ledger.Config{Topics: ledger.DefaultTopics(), Group: "candlestack-mysql", DSN: w.dsn})
+		})
+	}
+}
+
+// TestOutagesOfMongoDB does so to the store of the news.
+func TestOutagesOfMongoDB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("outages take minutes: not with -short")
+	}
+	if os.Getenv("CANDLESTACK_TEST_MONGODB_CONTROL") == "" {
+		t.Skip("no way to stop the server: set CANDLESTACK_TEST_MONGODB and CANDLESTACK_TEST_MONGODB_CONTROL")
+	}
+	for _, order := range []string{"stop", "kill"} {
+		t.Run("store "+order, func(t *testing.T) {
+			w := newWorld(t)
+			w.documents()
+			w.endure(outage{class: "environment", hurt: func(w *world, s *service) {
+				control(t, "MONGODB", order)
+				w.eventually("the sink says that the store is away", func() bool { return strings.Contains(s.ready(), "store") })
+				control(t, "MONGODB", "start")
+				w.recovers(s)
+			}}, w.newsSink, ledger.Config{Topics: ledger.NewsTopics(), Group: "candlestack-mongodb", MongoURI: w.uri, MongoDatabase: w.news.Name()})
 		})
 	}
 }
 
 // endure runs a producer that keeps a ledger and the sink, lets the outage
 // happen, and compares the books.
-func (w *world) endure(o outage) {
-	cfg := ledger.Config{Path: filepath.Join(w.t.TempDir(), "ledger"), Brokers: []string{w.kafka}, Topics: ledger.DefaultTopics(), Group: "candlestack-mysql", DSN: w.dsn}
+func (w *world) endure(o outage, run func(args ...string) *service, cfg ledger.Config) {
+	cfg.Path, cfg.Brokers = filepath.Join(w.t.TempDir(), "ledger"), []string{w.kafka}
 	producer, err := ledger.NewProducer(ledger.ProducerConfig{Path: cfg.Path, Brokers: cfg.Brokers, Topics: cfg.Topics, Seed: 1, Series: 12, Rate: 1000})
 	if err != nil {
 		w.t.Fatal(err)
@@ -178,7 +200,7 @@ func (w *world) endure(o outage) {
 	defer cancel()
 	produced := make(chan error, 1)
 	go func() { produced <- producer.Run(ctx) }()
-	sink := w.sink(append([]string{"--batch.rows", "200"}, o.flags...)...)
+	sink := run(append([]string{"--batch.rows", "200"}, o.flags...)...)
 	w.recovers(sink)
 	o.hurt(w, sink)
 	cancel()
