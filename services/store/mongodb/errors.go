@@ -166,5 +166,5 @@ func unavailable(e topology.ServerSelectionError) error {
 			servers = append(servers, fmt.Sprintf("%s is %s", s.Addr, s.Kind))
 		}
 	}
-	return fmt.Errorf("no server that takes writes (%s): %w", strings.Join(servers, "; "), e.Wrapped)
+	return fmt.Errorf("no server takes writes: %s", strings.Join(servers, "; "))
 }

@@ -271,8 +271,12 @@ type answer struct {
 }
 
 // bulk writes in any order. at has the positions in the batch of the writes.
-func bulk(ctx context.Context, c *mongo.Collection, models []mongo.WriteModel, at []int) (a answer, _ error) {
+func bulk(ctx context.Context, c *mongo.Collection, models []mongo.WriteModel, at []int) (answer, error) {
 	result, err := c.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	return answered(ctx, result, err, len(models), at)
+}
+
+func answered(ctx context.Context, result *mongo.BulkWriteResult, err error, n int, at []int) (a answer, _ error) {
 	if result != nil {
 		a.inserted, a.updated = int(result.InsertedCount+result.UpsertedCount), int(result.MatchedCount)
 	}
@@ -281,7 +285,7 @@ func bulk(ctx context.Context, c *mongo.Collection, models []mongo.WriteModel, a
 		return a, classify(ctx, err)
 	}
 	// A server that stopped at an error does not count right either (FerretDB 1).
-	whole := a.inserted+a.updated+len(exception.WriteErrors) == len(models)
+	whole := a.inserted+a.updated+len(exception.WriteErrors) == n
 	var worst *pipeline.Error
 	for _, w := range exception.WriteErrors {
 		if w.Code == duplicateKey {
