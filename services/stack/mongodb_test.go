@@ -3,6 +3,7 @@ package stack_test
 import (
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -89,6 +90,7 @@ func TestMongoSaysWhereItCannotListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
+	defer runtime.GC() // of what a failed start left open
 	address, _ := url.Parse(server.URI)
 	port, _ := strconv.Atoi(address.Port())
 	if second, err := stack.StartMongo(t.TempDir(), port); err == nil {
