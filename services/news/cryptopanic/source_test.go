@@ -57,18 +57,18 @@ func idsOf(posts []*market.Post) (ids []string) {
 func TestQuery(t *testing.T) {
 	f := serve(t, 50)
 	cfg := config(f.url)
-	cfg.Pages, cfg.Regions = 3, []string{"en", "de"}
-	collect(t, newSource(t, cfg, quiet, prometheus.NewRegistry()), 50)
+	cfg.Pages, cfg.Regions = 5, []string{"en", "de"}
+	collect(t, newSource(t, cfg, quiet, prometheus.NewRegistry()), 51) // the last is of the next poll
+	if n := len(f.asked()); n != 4 {
+		t.Fatalf("%d requests for 50 posts and the first again", n)
+	}
 	for i, q := range f.asked() {
-		page := []string{"", "2", "3"}[i]
+		page := []string{"", "2", "3", ""}[i]
 		for name, want := range map[string]string{"auth_token": token, "public": "true", "filter": "hot", "currencies": "BTC,XRP", "regions": "en,de", "page": page} {
 			if got := q.Get(name); got != want {
 				t.Errorf("request %d: %s is %q, want %q", i, name, got, want)
 			}
 		}
-	}
-	if n := len(f.asked()); n != 3 {
-		t.Errorf("%d requests for 50 posts", n)
 	}
 }
 
@@ -169,8 +169,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// TestOutageSparesTheQuota: waits double up to the interval, and begin anew
-// after a success.
+// TestOutageSparesTheQuota: waits double up to the interval.
 func TestOutageSparesTheQuota(t *testing.T) {
 	f := serve(t, 2)
 	cfg := config(f.url)
@@ -185,27 +184,6 @@ func TestOutageSparesTheQuota(t *testing.T) {
 	want := []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 3 * time.Minute, 3 * time.Minute}
 	if !slices.Equal(waits, want) {
 		t.Errorf("waits are %v, want %v", waits, want)
-	}
-}
-
-func TestBackoffBeginsAnew(t *testing.T) {
-	f := serve(t, 2)
-	bad := answer(500, "text/html", "<html>")
-	f.fail(bad, bad)
-	cfg := config(f.url)
-	s := newSource(t, cfg, quiet, prometheus.NewRegistry())
-	broken(t, s)
-	broken(t, s)
-	events := 0
-	err := s.Stream(deadline(t), func(context.Context, market.Event) error {
-		if events++; events == 2 { // of a poll that is whole
-			f.fail(bad)
-		}
-		return nil
-	})
-	var d *pipeline.Disconnected
-	if !errors.As(err, &d) || d.RetryAfter != 30*time.Second || events < 2 {
-		t.Errorf("%v after %d posts: %+v", err, events, d)
 	}
 }
 
