@@ -148,6 +148,9 @@ func (c *Config) query(token string, page int) url.Values {
 			q.Set(name, value)
 		}
 	}
+	if c.API == apiV1 {
+		q.Set("metadata", "true") // description and image; v2 has them unasked
+	}
 	if page > 1 {
 		q.Set("page", strconv.Itoa(page))
 	}

@@ -64,7 +64,7 @@ func TestQuery(t *testing.T) {
 	}
 	for i, q := range f.asked() {
 		page := []string{"", "2", "3", ""}[i]
-		for name, want := range map[string]string{"auth_token": token, "public": "true", "filter": "hot", "currencies": "BTC,XRP", "regions": "en,de", "page": page} {
+		for name, want := range map[string]string{"auth_token": token, "public": "true", "filter": "hot", "currencies": "BTC,XRP", "regions": "en,de", "metadata": "true", "page": page} {
 			if got := q.Get(name); got != want {
 				t.Errorf("request %d: %s is %q, want %q", i, name, got, want)
 			}
@@ -85,7 +85,7 @@ func TestAddresses(t *testing.T) {
 		cfg := config(f.url)
 		cfg.API, cfg.Plan, cfg.Filter, cfg.Currencies, cfg.Pages = c.api, c.plan, "", nil, 10
 		collect(t, newSource(t, cfg, quiet, prometheus.NewRegistry()), 1)
-		if q := f.asked()[0]; path != c.want || q.Has("filter") || q.Has("currencies") || q.Has("regions") {
+		if q := f.asked()[0]; path != c.want || q.Has("metadata") != (c.api == "v1") || q.Has("filter") || q.Has("currencies") || q.Has("regions") {
 			t.Errorf("%s %s asks for %s with %v", c.api, c.plan, path, q)
 		}
 	}
