@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -145,13 +146,13 @@ func (p *Post) Validate() error {
 		{"publisher.region", p.Publisher.Region, MaxWord}, {"publisher.type", p.Publisher.Type, MaxWord},
 		{"publisher.path", p.Publisher.Path, MaxWord},
 	} {
-		if len(text.value) > text.max || !utf8.ValidString(text.value) {
-			return fmt.Errorf("%s %.60q is longer than %d bytes or no UTF-8", text.field, text.value, text.max)
+		if len(text.value) > text.max || !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) { // the full-text index of some stores fails on NUL
+			return fmt.Errorf("%s %.60q is longer than %d bytes, no UTF-8 or holds a NUL", text.field, text.value, text.max)
 		}
 	}
 	for i, code := range p.Instruments {
 		switch {
-		case code == "" || len(code) > 32 || strings.ContainsAny(code, " \t\n") || strings.ToUpper(code) != code:
+		case code == "" || len(code) > 32 || strings.ContainsAny(code, " \t\n\x00") || strings.ToUpper(code) != code:
 			return fmt.Errorf("instruments %.40q is not a currency like BTC", code)
 		case i > 0 && p.Instruments[i-1] >= code:
 			return fmt.Errorf("instruments %.40q is not in order, each once", strings.Join(p.Instruments, ","))
@@ -181,10 +182,17 @@ func (p *Post) Validate() error {
 	return nil
 }
 
-// CleanText makes text of a feed fit for a field: valid UTF-8, one space where
-// there was any white space, at most max bytes, cut between characters.
+// CleanText makes text of a feed fit for a field: valid UTF-8 without control
+// characters, one space where there was any white space, at most max bytes, cut
+// between characters.
 func CleanText(s string, max int) string {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " ")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	s = strings.Join(strings.Fields(s), " ")
 	if len(s) <= max {
 		return s
 	}
