@@ -111,8 +111,8 @@ func instruments(lists ...[]rawCurrency) []string {
 	var found []string
 	for _, list := range lists {
 		for _, c := range list {
-			code := strings.ToUpper(strings.TrimSpace(string(c.Code)))
-			if code != "" && len(code) <= maxCode && !strings.ContainsAny(code, " \t\n") {
+			code := strings.ToUpper(market.CleanText(string(c.Code), market.MaxWord))
+			if code != "" && len(code) <= maxCode && !strings.Contains(code, " ") {
 				found = append(found, code)
 			}
 		}

@@ -72,7 +72,7 @@ func TestPage(t *testing.T) {
 		{"v1_odd.json", []*market.Post{
 			live(market.Post{
 				ID: "1", Title: "Good", Summary: "Told <here>", URL: "https://cryptopanic.com/news/1/Good?x=1", ImageURL: "https://images.example/1.png",
-				Publisher: market.Publisher{Domain: "only.example"}, Instruments: []string{"XRP"}, PublishedTime: at(t, "2025-02-26T11:20:14Z"),
+				Publisher: market.Publisher{Domain: "only.example"}, Instruments: []string{"ETH", "XRP"}, PublishedTime: at(t, "2025-02-26T11:20:14Z"),
 			}),
 			live(market.Post{ID: "14", Title: "Last", PublishedTime: at(t, "2025-02-26T11:20:14Z")}),
 		}, 12, true},
