@@ -251,7 +251,11 @@ var errHalfDead = errors.New("half_dead")
 // stream connects for ever.
 func (s *Source) stream(ctx context.Context) error {
 	part := s.name + " stream"
-	s.report(part, Starting)
+	if _, ok := s.source.(pipeline.Feed); ok {
+		s.report(part, "") // it may wait for an hour until its next poll, and is well meanwhile
+	} else {
+		s.report(part, Starting)
+	}
 	wait := backoff{low: time.Second, high: 30 * time.Second}
 	for {
 		one, cut := context.WithCancelCause(ctx)
