@@ -49,7 +49,7 @@ func benchmarkWrite(b *testing.B, s server, feed string, rows int, what string) 
 		batch := make(pipeline.Batch, rows)
 		for k := range batch {
 			p := pipelinetest.Post(i*rows + k)
-			p.ObservedTime, p.VotesTime = p.ObservedTime+later, p.VotesTime+later
+			p.ObservedTime, p.VotesTime = p.ObservedTime+later, p.VotesTime+later // first seen earlier: a change
 			if feed == "plain" {
 				p.Votes, p.VotesTime = nil, 0
 			}

@@ -8,9 +8,10 @@ import (
 	"github.com/candlestack/candlestack/services/market"
 )
 
-// document is a post as it is stored, less its key. Texts, counts and times that
+// document is a post as it is stored. Texts, counts and times that
 // the source does not give are absent, never empty or null.
 type document struct {
+	Key           string        `bson:"_id"`
 	Source        string        `bson:"source"`
 	ID            string        `bson:"id"`
 	Type          string        `bson:"type,omitempty"`
@@ -58,7 +59,7 @@ type votes struct {
 
 func newDocument(p *market.Post, firstSeen market.Millis, conflict bool) *document {
 	d := &document{
-		Source: p.Source, ID: p.ID, Type: p.Type, Title: p.Title, Summary: p.Summary,
+		Key: p.Key(), Source: p.Source, ID: p.ID, Type: p.Type, Title: p.Title, Summary: p.Summary,
 		URL: p.URL, ArticleURL: p.ArticleURL, ImageURL: p.ImageURL, Slug: p.Slug, Author: p.Author,
 		Instruments: p.Instruments, Votes: (*votes)(p.Votes), PanicScore: p.PanicScore,
 		PublishedTime: bson.DateTime(p.PublishedTime), CreatedTime: bson.DateTime(p.CreatedTime),

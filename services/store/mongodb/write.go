@@ -24,6 +24,7 @@ type entry struct {
 	at        int           // position in the batch
 	firstSeen market.Millis // the earliest that the batch tells
 	conflict  bool          // another event of the batch has its version and says something else
+	changed   bool          // not the first of this post that was seen, so there should be an older one
 }
 
 // Write stores the snapshots of the votes, then the posts, each with one unordered
@@ -35,7 +36,7 @@ func (s *Sink) Write(ctx context.Context, b pipeline.Batch) (pipeline.Effects, e
 	for i, e := range b {
 		p, bad := check(e)
 		if bad == nil {
-			entries = append(entries, entry{post: p, key: p.Key(), at: i, firstSeen: p.FirstSeenTime})
+			entries = append(entries, entry{post: p, key: p.Key(), at: i, firstSeen: p.FirstSeenTime, changed: p.ObservedTime > p.FirstSeenTime})
 			continue
 		}
 		if poison == nil {
@@ -145,14 +146,15 @@ func (s *Sink) writeSnapshots(ctx context.Context, entries []entry) error {
 // settled by the next round, unless writers meet again.
 const rounds = 5
 
-// writePosts replaces with a guard, or inserts: a stored post that is not older, or
-// that was first seen earlier, does not match, so the server tries to insert and
-// finds the key taken. Such entries get a second look, all at once.
+// writePosts inserts what was seen for the first time, and replaces the others under
+// a guard, or inserts: a stored post that is not older, or that was first seen
+// earlier, does not match, so the server tries to insert and finds the key taken.
+// Entries whose key is taken get a second look, all at once.
 func (s *Sink) writePosts(ctx context.Context, entries []entry) (effects pipeline.Effects, err error) {
 	for range rounds {
 		models, at := make([]mongo.WriteModel, len(entries)), make([]int, len(entries))
 		for i := range entries {
-			models[i], at[i] = entries[i].upsert(), entries[i].at
+			models[i], at[i] = entries[i].model(), entries[i].at
 		}
 		a, err := bulk(ctx, s.posts, models, at)
 		if err != nil {
@@ -187,13 +189,18 @@ func (s *Sink) writePosts(ctx context.Context, entries []entry) (effects pipelin
 	return effects, known(duplicateKey, fmt.Errorf("%s is refused as a duplicate, but not of a version that is there: is an index unique that is not ours?", entries[0].key))
 }
 
-func (e *entry) upsert() mongo.WriteModel {
+// model takes an insert where it can: it costs the server a fraction of an upsert.
+func (e *entry) model() mongo.WriteModel {
+	d := newDocument(e.post, e.firstSeen, e.conflict)
+	if !e.changed {
+		return mongo.NewInsertOneModel().SetDocument(d)
+	}
 	guard := bson.D{
 		{Key: "_id", Value: e.key},
 		{Key: "version", Value: bson.D{{Key: "$lt", Value: e.post.Version()}}},
 		{Key: "first_seen_time", Value: bson.D{{Key: "$gte", Value: bson.DateTime(e.firstSeen)}}},
 	}
-	return mongo.NewReplaceOneModel().SetFilter(guard).SetReplacement(newDocument(e.post, e.firstSeen, e.conflict)).SetUpsert(true)
+	return mongo.NewReplaceOneModel().SetFilter(guard).SetReplacement(d).SetUpsert(true)
 }
 
 // lookAgain compares entries whose keys are taken with what is stored. It marks
@@ -218,7 +225,7 @@ func (s *Sink) lookAgain(ctx context.Context, entries []entry) (left []entry, am
 			continue
 		}
 		if d.Version < e.post.Version() {
-			e.firstSeen = min(e.firstSeen, market.Millis(d.FirstSeenTime))
+			e.firstSeen, e.changed = min(e.firstSeen, market.Millis(d.FirstSeenTime)), true
 			left = append(left, *e)
 			continue
 		}
@@ -252,11 +259,11 @@ func (s *Sink) read(ctx context.Context, entries []entry) (map[string]*document,
 	defer cursor.Close(context.WithoutCancel(ctx))
 	stored := make(map[string]*document, len(keys))
 	for cursor.Next(ctx) {
-		d, key := &document{}, cursor.Current.Lookup("_id").StringValue()
+		d := &document{}
 		if err := cursor.Decode(d); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", key, err)
+			return nil, fmt.Errorf("reading %s: %w", cursor.Current.Lookup("_id"), err)
 		}
-		stored[key] = d
+		stored[d.Key] = d
 	}
 	if err := cursor.Err(); err != nil {
 		return nil, classify(ctx, err)
