@@ -2,6 +2,7 @@ package mongodb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -107,7 +108,7 @@ type privilege struct {
 // and for what else the user may do.
 func (s *Sink) examineRights(ctx context.Context) (string, bool, error) {
 	err := s.posts.FindOne(ctx, bson.D{}).Err()
-	if err != nil && err != mongo.ErrNoDocuments { //nolint:errorlint // returned as it is
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return "", false, classify(ctx, err)
 	}
 	var status struct {

@@ -5,7 +5,7 @@ package mongodb
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -61,7 +61,7 @@ func New(c Config, log *slog.Logger, reg prometheus.Registerer) (*Sink, error) {
 	if err != nil {
 		m.unregister()
 		// Not quoted: it may hold a part of the URI.
-		return nil, &pipeline.ConfigError{Field: flagURI, Value: server, Err: fmt.Errorf("the driver refuses it")}
+		return nil, &pipeline.ConfigError{Field: flagURI, Value: server, Err: errors.New("the driver refuses it")}
 	}
 	db := client.Database(c.Database)
 	return &Sink{
