@@ -16,7 +16,7 @@ import (
 func testPostRedelivery(t *testing.T, s pipeline.Sink, read PostReader) {
 	var all []*market.Post
 	for i := range 30 {
-		all = append(all, Post(i), Bare(i))
+		all = append(all, Post(2*i), Bare(i), postVersions(2*i + 1)[2]) // of the last, the older versions never came
 	}
 	if e := write(t, s, events(all...)...); e.Updated != 0 || e.Unchanged != 0 {
 		t.Errorf("new posts had effects %+v", e)
@@ -104,6 +104,11 @@ func testPostConflict(t *testing.T, s pipeline.Sink, read PostReader) {
 	write(t, s, third)
 	write(t, s, third, fourth)
 	wantPosts(t, read, []Stored{{Event: newer}, {Event: calm}, {Event: first, Conflict: true}, {Event: third, Conflict: true}}, kept, first, third)
+	// Of a post that was seen to change before.
+	fifth := postVersions(4)[2]
+	write(t, s, fifth)
+	write(t, s, postWith(fifth, func(p *market.Post) { p.Title = "Something else" }))
+	wantPosts(t, read, []Stored{{Event: newer}, {Event: calm}, {Event: first, Conflict: true}, {Event: third, Conflict: true}, {Event: fifth, Conflict: true}}, kept, first, third, fifth)
 }
 
 // testPostFirstSeen has a source that forgot a post and took it for new: it was
@@ -132,7 +137,11 @@ func testPostFirstSeen(t *testing.T, s pipeline.Sink, read PostReader) {
 	write(t, s, b3)
 	write(t, s, c3)
 	write(t, s, b3)
-	wantExactly(t, read, remembered, c1, c2, c3)
+	// One that came between is forgotten too: what is told is later than what is known.
+	a4, _, c4 := again(4)
+	write(t, s, a4)
+	write(t, s, postWith(c4, func(p *market.Post) { p.FirstSeenTime++ }))
+	wantExactly(t, read, remembered, c1, c2, c3, c4)
 }
 
 func testSnapshots(t *testing.T, s pipeline.Sink, read PostReader) {
