@@ -192,7 +192,7 @@ func (d *demo) commands(f flags, stdout io.Writer) error {
 	}
 	commands := [][]string{
 		{"sink", "mysql", "--mysql.dsn", d.store.DSN("market")},
-		{"sink", "mongodb", "--mongodb.uri", d.documents.URI},
+		{"sink", "mongodb", "--mongodb.uri", d.documents.URI, "--mongodb.connections", "1"}, // FerretDB replaces in two steps: writers must not meet
 		candles,
 	}
 	commands = append(commands, feeds...)
