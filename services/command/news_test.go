@@ -15,10 +15,12 @@ import (
 	"time"
 
 	diff "github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/candlestack/candlestack/services/market"
 	"github.com/candlestack/candlestack/services/simulator"
 )
 
@@ -261,5 +263,52 @@ func TestNewsOfTheMarket(t *testing.T) {
 	}
 	if sources["cryptopanic"] < 20 || sources["rss"] < 20 {
 		t.Errorf("posts by source: %v", maps.All(sources))
+	}
+}
+
+// TestDeadLettersOfNews lets posts die that cannot be stored, beside one that can.
+func TestDeadLettersOfNews(t *testing.T) {
+	w := newWorld(t)
+	w.documents()
+	sink := w.newsSink()
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	headers := []kgo.RecordHeader{{Key: market.HeaderContract, Value: []byte("1")}, {Key: market.HeaderKind, Value: []byte("post")}, {Key: market.HeaderOrigin, Value: []byte("live")}}
+	const post = `{"source":"hand","id":"%s","title":"%s","published_time":1795000020000,"first_seen_time":1795000020000,"observed_time":1795000020000}`
+	for _, value := range []string{"not JSON", fmt.Sprintf(post, "1", ""), fmt.Sprintf(post, "2", "a NUL\\u0000"), fmt.Sprintf(post, "3", "fine")} {
+		if err := client.ProduceSync(context.Background(), &kgo.Record{Topic: market.TopicPosts, Key: []byte("k"), Value: []byte(value), Headers: headers}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.eventually("all is read", func() bool { return w.drainedBy("candlestack-mongodb", newsTopics...) })
+	sink.stop()
+	if posts := w.all("posts"); len(posts) != 1 || posts["hand/3"] == nil {
+		t.Errorf("stored are %v, want the one that is fine", slices.Collect(maps.Keys(posts)))
+	}
+	if list := w.run("deadletter", "list", "--topic", market.TopicPosts, "--kafka.brokers", w.kafka); !strings.Contains(list, "decode") || !strings.Contains(list, "invalid") {
+		t.Errorf("deadletter list says\n%s", list)
+	}
+	if out := w.run("deadletter", "replay", "--topic", market.TopicPosts, "--kafka.brokers", w.kafka); !strings.Contains(out, "news.posts: 3 sent again") {
+		t.Errorf("deadletter replay says\n%s", out)
+	}
+}
+
+// TestDoctorOfNews reaches the store and the feeds.
+func TestDoctorOfNews(t *testing.T) {
+	w := newWorld(t)
+	w.documents()
+	sim := simulate(t, simulator.Config{})
+	out := w.run("doctor", "kafka", "mongodb", "cryptopanic", "rss", "--kafka.brokers", w.kafka, "--mongodb.uri", w.uri, "--mongodb.database", w.news.Name(),
+		"--cryptopanic.url", "http://"+sim.Addr(), "--cryptopanic.token", "geheim", "--rss.feed", "http://"+sim.Addr()+"/news/rss")
+	for _, want := range []string{"topic news.posts", "mongodb server", "mongodb clock", "cryptopanic posts", "cryptopanic quota", "rss " + sim.Addr()} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor says nothing of %s:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "geheim") {
+		t.Errorf("doctor tells the token:\n%s", out)
 	}
 }
