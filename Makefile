@@ -26,6 +26,7 @@ build: ## build bin/candlestack
 
 test: ## run all tests; servers are named by CANDLESTACK_TEST_KAFKA, _MYSQL, _MARIADB (.ci/run starts them)
 	@mkdir -p .cache
+	@$(TOOL) gotestsum --version >/dev/null 2>&1 || true # fetches it without a word; a failure shows below
 	@go test -run '^$$' $(FLAGS) $(PACKAGES) >/dev/null # builds all with every core; what follows is one package at a time:
 	@# tests stop and kill the servers that they share
 	@$(TOOL) gotestsum --format none --jsonfile-timing-events .cache/tests.json --post-run-command .tools/summary \
