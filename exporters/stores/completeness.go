@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -162,30 +161,19 @@ func (y *mysql) confirmed(ctx context.Context, since market.Millis) (map[series]
 	return gaps, nil
 }
 
-// together is how many segments one statement counts.
-const together = 50
-
 // count fills in what is present of each segment.
 func (y *mysql) count(ctx context.Context, s *series, segments []segment) error {
-	one := "SELECT %d, COUNT(*) FROM candles WHERE " + ofSeries + " AND open_time>=? AND open_time<? AND closed AND " + strings.ReplaceAll(aligned(s.interval), "%", "%%")
-	for first := 0; first < len(segments); first += together {
-		var parts []string
-		var args []any
-		for i := first; i < min(first+together, len(segments)); i++ {
-			parts = append(parts, fmt.Sprintf(one, i))
-			args = append(args, s.key(segments[i].from.Time(), segments[i].to.Time())...)
-		}
-		err := y.rows(ctx, func(r *sql.Rows) error {
-			var i, n int
-			if err := r.Scan(&i, &n); err != nil {
-				return err
-			}
-			segments[i].present = n
-			return nil
-		}, strings.Join(parts, " UNION ALL "), args...)
-		if err != nil {
+	parts := make([]part, len(segments))
+	for i, one := range segments {
+		parts[i] = part{fmt.Sprintf("SELECT %d, COUNT(*) FROM candles WHERE ", i) + ofSeries + " AND open_time>=? AND open_time<? AND closed AND " + aligned(s.interval),
+			s.key(one.from.Time(), one.to.Time())}
+	}
+	return y.parts(ctx, func(r *sql.Rows) error {
+		var i, n int
+		if err := r.Scan(&i, &n); err != nil {
 			return err
 		}
-	}
-	return nil
+		segments[i].present = n
+		return nil
+	}, parts)
 }

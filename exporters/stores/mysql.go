@@ -6,6 +6,8 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	driver "github.com/go-sql-driver/mysql"
@@ -103,7 +105,6 @@ type series struct {
 	exchange, instrument string
 	interval             market.Interval
 	first                market.Millis // open time of the first candle stored
-	newest               market.Millis // open time of the newest closed one; 0 if there is none
 }
 
 func (s *series) labels(more ...string) []string {
@@ -118,10 +119,7 @@ func (s *series) key(more ...any) []any {
 }
 
 // listSeries jumps from series to series in the primary key: a few rows each.
-const listSeries = "SELECT s.exchange, s.instrument, s.`interval`, s.first, " +
-	"(SELECT c.open_time FROM candles c WHERE c.exchange=s.exchange AND c.instrument=s.instrument AND c.`interval`=s.`interval` AND c.closed " +
-	"ORDER BY c.open_time DESC LIMIT 1) AS newest " +
-	"FROM (SELECT exchange, instrument, `interval`, MIN(open_time) AS first FROM candles GROUP BY exchange, instrument, `interval` LIMIT ?) s"
+const listSeries = "SELECT exchange, instrument, `interval`, MIN(open_time) FROM candles GROUP BY exchange, instrument, `interval` LIMIT ?"
 
 // list returns the series that are shown.
 func (y *mysql) list(ctx context.Context) (all []series, err error) {
@@ -129,8 +127,7 @@ func (y *mysql) list(ctx context.Context) (all []series, err error) {
 	err = y.rows(ctx, func(r *sql.Rows) error {
 		var s series
 		var first time.Time
-		var newest sql.NullTime
-		if err := r.Scan(&s.exchange, &s.instrument, &s.interval, &first, &newest); err != nil {
+		if err := r.Scan(&s.exchange, &s.instrument, &s.interval, &first); err != nil {
 			return err
 		}
 		if len(all) == maxSeries || !s.interval.Valid() {
@@ -138,9 +135,6 @@ func (y *mysql) list(ctx context.Context) (all []series, err error) {
 			return nil
 		}
 		s.first = market.MillisOf(first)
-		if newest.Valid {
-			s.newest = market.MillisOf(newest.Time)
-		}
 		all = append(all, s)
 		return nil
 	}, listSeries, 2*maxSeries)
@@ -151,14 +145,55 @@ func (y *mysql) list(ctx context.Context) (all []series, err error) {
 	return all, nil
 }
 
-func (y *mysql) newest(ctx context.Context) (out []prometheus.Metric, err error) {
-	all, err := y.list(ctx)
-	for _, s := range all {
-		if s.newest != 0 {
-			out = append(out, gauge(y.m.newestCandle, seconds(s.interval.Next(s.newest)), s.labels()...))
+// together is how many parts one statement has.
+const together = 50
+
+// part is a SELECT whose first column is its number, and its arguments.
+type part struct {
+	query string
+	args  []any
+}
+
+// parts asks many small questions with few statements.
+func (y *mysql) parts(ctx context.Context, scan func(*sql.Rows) error, all []part) error {
+	for some := range slices.Chunk(all, together) {
+		var queries []string
+		var args []any
+		for _, p := range some {
+			queries = append(queries, "("+p.query+")")
+			args = append(args, p.args...)
+		}
+		if err := y.rows(ctx, scan, strings.Join(queries, " UNION ALL "), args...); err != nil {
+			return err
 		}
 	}
-	return out, err
+	return nil
+}
+
+// newest reads each series backwards from its end, to the first closed candle.
+func (y *mysql) newest(ctx context.Context) (out []prometheus.Metric, err error) {
+	all, err := y.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]part, len(all))
+	for i, s := range all {
+		parts[i] = part{fmt.Sprintf("SELECT %d, open_time FROM candles WHERE ", i) + ofSeries + " AND closed ORDER BY open_time DESC LIMIT 1", s.key()}
+	}
+	err = y.parts(ctx, func(r *sql.Rows) error {
+		var i int
+		var open time.Time
+		if err := r.Scan(&i, &open); err != nil {
+			return err
+		}
+		s := all[i]
+		out = append(out, gauge(y.m.newestCandle, seconds(s.interval.Next(market.MillisOf(open))), s.labels()...))
+		return nil
+	}, parts)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the newest candles: %w", err)
+	}
+	return out, nil
 }
 
 // totals reads every row, which is why it is asked seldom.
