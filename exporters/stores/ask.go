@@ -127,8 +127,8 @@ func (st *store) ask(ctx context.Context, a *ask) {
 	pace := max(a.every, share*took)
 	// A tick comes a little early or late: half of one does not count.
 	next := begin.Add(pace - st.cfg.Interval/2)
-	if err != nil && !st.check(ctx) {
-		return // told already; asked again at its return
+	if err != nil && (!st.check(ctx) || reason(err) == reasonConnection) {
+		return // the store's state, which check tells; asked again as soon as it is there
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -34,7 +34,7 @@ type metrics struct {
 	published *prometheus.Desc
 	firstSeen *prometheus.Desc
 
-	hours      *prometheus.Desc
+	compared   *prometheus.Desc
 	different  *prometheus.Desc
 	reconciled *prometheus.Desc
 
@@ -70,8 +70,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		published: desc("newest_post_published_timestamp_seconds", "When the newest post was published, by the feed's clock.", "source"),
 		firstSeen: desc("newest_post_first_seen_timestamp_seconds", "When the newest post was first seen, by the source's clock.", "source"),
 
-		hours: desc("reconciled_hours_total", "Hours of candles that were compared between Kafka and MySQL. Skipped: Kafka does not keep all of the hour any more, or it holds too many candles.", "outcome"),
-		different: desc("different_hours", "Of the last hours compared, those whose candles differ in count or checksum between Kafka and MySQL. "+
+		compared: desc("reconciliations_total", "Hours of candles that were compared between Kafka and MySQL. Skipped: Kafka does not keep all of the hour any more, or it holds too many candles.", "outcome"),
+		different: desc("reconciliation_differences", "Of the last six hours compared, those whose candles differ in count or checksum between Kafka and MySQL. "+
 			"An hour counts after a second look, and no more once it is the same. A dead letter is a difference.", "topic"),
 		reconciled: desc("reconciled_timestamp_seconds", "End of the last hour that was compared between Kafka and MySQL.", "topic"),
 
@@ -104,16 +104,19 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.up, m.rows, m.tableBytes, m.candles, m.conflicts, m.misaligned, m.newestCandle, m.due, m.present, m.completeness, m.gaps,
-		m.posts, m.votes, m.published, m.firstSeen, m.hours, m.different, m.reconciled,
+		m.posts, m.votes, m.published, m.firstSeen, m.compared, m.different, m.reconciled,
 	} {
 		out <- d
 	}
 }
 
+// reasonConnection is about the way to the store, not about the query.
+const reasonConnection = "connection"
+
 // Outcomes of a query, reasons of its errors, outcomes of a comparison.
 var (
 	outcomes   = []string{"ok", "error"}
-	reasons    = []string{"connection", "denied", "missing", "timeout", "other"}
+	reasons    = []string{reasonConnection, "denied", "missing", "timeout", "other"}
 	comparison = []string{"same", "different", "skipped"}
 )
 
@@ -162,11 +165,11 @@ func reason(err error) string {
 	case errors.As(err, &command) && (command.Code == 13 || command.Code == 18):
 		return "denied"
 	case strings.Contains(err.Error(), "server selection error"), errors.Is(err, driver.ErrInvalidConn):
-		return "connection"
+		return reasonConnection
 	case errors.Is(err, context.DeadlineExceeded), mongo.IsTimeout(err), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case network != nil, mongo.IsNetworkError(err):
-		return "connection"
+		return reasonConnection
 	}
 	return "other"
 }

@@ -167,7 +167,7 @@ func (r *reconciler) compare(ctx context.Context, h market.Millis) (is state, di
 func (r *reconciler) show() (out []prometheus.Metric) {
 	m := r.mysql.m
 	for i, outcome := range comparison {
-		out = append(out, prometheus.MustNewConstMetric(m.hours, prometheus.CounterValue, float64(r.outcomes[i]), outcome))
+		out = append(out, prometheus.MustNewConstMetric(m.compared, prometheus.CounterValue, float64(r.outcomes[i]), outcome))
 	}
 	n := 0
 	for _, is := range r.hours {
