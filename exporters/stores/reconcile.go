@@ -50,7 +50,8 @@ type reconciler struct {
 	group string
 	log   *slog.Logger
 	now   func() time.Time
-	limit int // candles of an hour
+	limit int           // candles of an hour
+	wait  time.Duration // for the sink's group
 
 	hours    map[market.Millis]state
 	outcomes [3]int // of comparison
@@ -60,7 +61,7 @@ type reconciler struct {
 func newReconciler(y *mysql, opts []kgo.Opt, group string, log *slog.Logger) *reconciler {
 	return &reconciler{
 		mysql: y, opts: opts, topic: market.TopicCandles, group: group, log: log, now: time.Now,
-		limit: 200_000, hours: map[market.Millis]state{},
+		limit: 200_000, wait: passing, hours: map[market.Millis]state{},
 	}
 }
 
@@ -144,7 +145,7 @@ func (r *reconciler) compare(ctx context.Context, h market.Millis) (is state, di
 	if err != nil {
 		return unknown, "", fmt.Errorf("reading %s: %w", r.topic, err)
 	}
-	if err := k.passed(ctx, r.group, passing); err != nil {
+	if err := k.passed(ctx, r.group, r.wait); err != nil {
 		return unknown, "", err
 	}
 	stored, err := r.mysql.hour(ctx, h, there)

@@ -166,7 +166,7 @@ func (t *topic) passed(ctx context.Context, group string, within time.Duration) 
 	defer cancel()
 	for deadline := time.Now().Add(within); ; {
 		committed, err := t.admin.FetchOffsets(ctx, group)
-		if err != nil {
+		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 			return fmt.Errorf("asking for the offsets of group %s: %w", group, err)
 		}
 		if t.covered(committed) {
