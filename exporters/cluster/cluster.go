@@ -68,6 +68,7 @@ type Page struct {
 	current atomic.Pointer[encoded]
 	series  prometheus.Gauge
 	bytes   *prometheus.GaugeVec
+	zip     *gzip.Writer
 }
 
 type encoded struct{ text, zipped []byte }
@@ -82,11 +83,12 @@ func New(cfg Config, reg prometheus.Registerer) (*Page, error) {
 		bytes:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "candlestack_exporter", Name: "page_bytes", Help: "Size of what is shown of the cluster."}, []string{"encoding"}),
 	}
 	reg.MustRegister(p.series, p.bytes)
+	p.zip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one
 	p.Show(&snapshot.Snapshot{Controller: -1})
 	return p, nil
 }
 
-// Show encodes s.
+// Show encodes s. It is called by one at a time.
 func (p *Page) Show(s *snapshot.Snapshot) {
 	size := 4096
 	if last := p.current.Load(); last != nil {
@@ -95,9 +97,9 @@ func (p *Page) Show(s *snapshot.Snapshot) {
 	text, series := p.cfg.Append(make([]byte, 0, size), s)
 	var zipped bytes.Buffer
 	zipped.Grow(len(text) / 8)
-	w, _ := gzip.NewWriterLevel(&zipped, gzip.BestSpeed) // the level is one
-	_, _ = w.Write(text)                                 // a buffer does not fail
-	_ = w.Close()
+	p.zip.Reset(&zipped)
+	_, _ = p.zip.Write(text) // a buffer does not fail
+	_ = p.zip.Close()
 	p.series.Set(float64(series))
 	p.bytes.WithLabelValues("identity").Set(float64(len(text)))
 	p.bytes.WithLabelValues("gzip").Set(float64(zipped.Len()))

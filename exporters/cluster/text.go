@@ -29,12 +29,8 @@ func (c *Config) Append(dst []byte, s *snapshot.Snapshot) (text []byte, series i
 }
 
 func (e *encoder) cluster(s *snapshot.Snapshot) {
-	mode := "zookeeper"
-	if s.KRaft {
-		mode = "kraft"
-	}
 	e.of(clusterInfo)
-	e.int(1, label("cluster_id", s.ClusterID), ",", label("version", s.Version), ",", label("mode", mode))
+	e.int(1, label("cluster_id", s.ClusterID), ",", label("version", s.Version), ",", label("mode", s.Mode))
 	if s.Controller >= 0 {
 		e.of(controllerID)
 		e.int(int64(s.Controller))

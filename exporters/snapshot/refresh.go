@@ -194,9 +194,14 @@ func (l *look) ends(ctx context.Context, topics []Topic) {
 // quorum asks any broker for the active controller; it asks the controller.
 func (l *look) quorum(ctx context.Context, s *Snapshot) {
 	s.Controller = -1
-	if !l.has(kmsg.DescribeQuorum) {
+	switch {
+	case l.apis == nil:
+		return
+	case !l.has(kmsg.DescribeQuorum):
+		s.Mode = "zookeeper"
 		return
 	}
+	s.Mode = "kraft"
 	for _, id := range l.brokers {
 		req := kmsg.NewPtrDescribeQuorumRequest()
 		partition := kmsg.NewDescribeQuorumRequestTopicPartition()
@@ -205,7 +210,6 @@ func (l *look) quorum(ctx context.Context, s *Snapshot) {
 		if err != nil {
 			continue
 		}
-		s.KRaft = true
 		if l.code(kmsg.DescribeQuorum, resp.ErrorCode) && len(resp.Topics) == 1 && len(resp.Topics[0].Partitions) == 1 &&
 			l.code(kmsg.DescribeQuorum, resp.Topics[0].Partitions[0].ErrorCode) {
 			s.Controller = resp.Topics[0].Partitions[0].LeaderID

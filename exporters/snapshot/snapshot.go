@@ -12,7 +12,7 @@ type Snapshot struct {
 	Up        bool      // whether the last look succeeded
 	ClusterID string
 	Version   string // guessed from the APIs, for example v4.1; empty: not known yet
-	KRaft     bool
+	Mode      string // kraft or zookeeper; empty: not known yet
 	// Controller is the id of KRaft's active controller, or -1: not known. That of
 	// Metadata is any broker's and says nothing (kafka-observability.md §0.8).
 	Controller int32
