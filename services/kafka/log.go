@@ -118,11 +118,11 @@ var steps = []time.Duration{10 * time.Minute, 2 * time.Hour, 24 * time.Hour}
 // each series has been met, so a restart reads minutes of the log and only a new
 // series costs the whole.
 func (a *Admin) Recall(ctx context.Context, series []market.Series) (map[market.Series]market.Millis, []market.Gap, error) {
-	wanted := map[market.Series]bool{}
+	wanted := map[market.Series]*market.Millis{} // the newest, not under a key of the log's: that holds the memory of a batch
 	for _, s := range series {
-		wanted[s] = true
+		wanted[s] = new(market.Millis)
 	}
-	newest := map[market.Series]market.Millis{}
+	met := 0
 	begin, err := byPartition(a.admin.ListStartOffsets(ctx, market.TopicCandles))
 	if err != nil {
 		return nil, nil, err
@@ -131,7 +131,7 @@ func (a *Admin) Recall(ctx context.Context, series []market.Series) (map[market.
 	if err != nil {
 		return nil, nil, err
 	}
-	for step := 0; step <= len(steps) && len(newest) < len(wanted); step++ {
+	for step := 0; step <= len(steps) && met < len(wanted); step++ {
 		from := begin
 		if step < len(steps) {
 			if from, err = byPartition(a.admin.ListOffsetsAfterMilli(ctx, time.Now().Add(-steps[step]).UnixMilli(), market.TopicCandles)); err != nil {
@@ -140,8 +140,12 @@ func (a *Admin) Recall(ctx context.Context, series []market.Series) (map[market.
 		}
 		err := a.scan(ctx, from, clone(end), func(r *pipeline.Record) error {
 			if e, err := r.Event(); err == nil {
-				if c, ok := e.(*market.Candle); ok && c.Closed && c.Origin != market.OriginArchive && wanted[c.Series()] {
-					newest[c.Series()] = max(newest[c.Series()], c.OpenTime)
+				if c, ok := e.(*market.Candle); ok && c.Closed && c.Origin != market.OriginArchive && wanted[c.Series()] != nil {
+					at := wanted[c.Series()]
+					if *at == 0 {
+						met++
+					}
+					*at = max(*at, c.OpenTime)
 				}
 			}
 			return nil
@@ -151,16 +155,22 @@ func (a *Admin) Recall(ctx context.Context, series []market.Series) (map[market.
 		}
 		end = from
 	}
+	newest := map[market.Series]market.Millis{}
+	for s, at := range wanted {
+		if *at != 0 {
+			newest[s] = *at
+		}
+	}
 	gaps, err := a.openGaps(ctx, wanted)
 	return newest, gaps, err
 }
 
 // openGaps reads what the gap topic says last of each gap.
-func (a *Admin) openGaps(ctx context.Context, wanted map[market.Series]bool) ([]market.Gap, error) {
+func (a *Admin) openGaps(ctx context.Context, wanted map[market.Series]*market.Millis) ([]market.Gap, error) {
 	last := map[string]*market.Gap{}
 	err := a.ReadAll(ctx, func(r *pipeline.Record) error {
 		if e, err := r.Event(); err == nil {
-			if g, ok := e.(*market.Gap); ok && wanted[g.Series()] && (last[g.Key()] == nil || g.Version() > last[g.Key()].Version()) {
+			if g, ok := e.(*market.Gap); ok && wanted[g.Series()] != nil && (last[g.Key()] == nil || g.Version() > last[g.Key()].Version()) {
 				last[g.Key()] = g
 			}
 		}

@@ -27,7 +27,8 @@ var ErrContract = errors.New("contract")
 func Encode(e Event) ([]byte, error) { return json.Marshal(e) }
 
 // Decode reads a record's value. The error is ErrContract for headers that are
-// missing or unknown. It does not validate: see Event.Validate.
+// missing or unknown. It does not validate: see Event.Validate. The event may
+// share memory with value, which must not change any more.
 func Decode(kind, contract, origin string, value []byte) (Event, error) {
 	if contract != ContractVersion {
 		return nil, fmt.Errorf("%w: header %s is %.20q, not %q", ErrContract, HeaderContract, contract, ContractVersion)

@@ -1,18 +1,23 @@
 package market
 
-import "strings"
+import (
+	"strings"
+	"unsafe"
+)
 
 // decodeCandle reads the exact form that Encode writes: all fields in their
 // order, no white space, no escapes. It gives up on anything else, which is the
 // business of the general decoder; what it does read is the same. A sink spends
-// most of its time in decoding, and this takes a sixth of it.
+// most of its time in decoding, and this takes a sixth of it. The texts of the
+// candle lie in value, which must not change any more: a copy would be a third of
+// what a backlog needs.
 func decodeCandle(value []byte, origin Origin) (*Candle, bool) {
 	var whole struct { // one piece of memory
 		Candle
 		trades                   int64
 		quote, taker, takerQuote Decimal
 	}
-	c, s := &whole.Candle, scanner{rest: string(value), ok: true}
+	c, s := &whole.Candle, scanner{rest: unsafe.String(unsafe.SliceData(value), len(value)), ok: true}
 	c.Origin = origin
 	c.Exchange = s.text(`{"exchange":"`, `"`)
 	c.Instrument.Base = s.text(`,"instrument":"`, `-`)
