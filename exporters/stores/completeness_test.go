@@ -15,12 +15,16 @@ import (
 func TestWindowsEqualCountingByHand(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		interval := rapid.SampledFrom(slices.DeleteFunc(market.Intervals(), func(i market.Interval) bool { return i == "1s" || i == "1m" })).Draw(t, "interval")
-		now := market.MillisOf(aMonday).Add(time.Duration(rapid.Int64Range(0, int64(60*24*time.Hour)).Draw(t, "later")))
-		s := series{interval: interval, first: now.Add(-time.Duration(rapid.Int64Range(0, int64(10*24*time.Hour)).Draw(t, "age")))}
+		// Odd steps: small numbers, which rapid likes, still lie in and off each window and grid.
+		some := func(name string, least, most int, step time.Duration) time.Duration {
+			return time.Duration(rapid.IntRange(least, most).Draw(t, name)) * step
+		}
+		now := market.MillisOf(aMonday).Add(some("later", 0, 1000, 97*time.Minute+time.Second))
+		s := series{interval: interval, first: now.Add(-some("age", 0, 30, 8*time.Hour+time.Second))}
 		var gaps []span
 		for range rapid.IntRange(0, 5).Draw(t, "gaps") {
-			from := now.Add(-time.Duration(rapid.Int64Range(0, int64(9*24*time.Hour)).Draw(t, "from")))
-			gaps = append(gaps, span{from, from.Add(time.Duration(rapid.Int64Range(1, int64(3*24*time.Hour)).Draw(t, "length")))})
+			from := now.Add(-some("from", 0, 250, 52*time.Minute))
+			gaps = append(gaps, span{from, from.Add(some("length", 1, 100, 31*time.Minute))})
 		}
 		every := rapid.Int64Range(1, 4).Draw(t, "every")
 		there := func(open market.Millis) bool { return int64(open)/1000/180%every == 0 }

@@ -160,7 +160,7 @@ func (y *mysql) parts(ctx context.Context, scan func(*sql.Rows) error, all []par
 		var queries []string
 		var args []any
 		for _, p := range some {
-			queries = append(queries, "("+p.query+")")
+			queries = append(queries, "SELECT * FROM ("+p.query+") p") // not every server takes bare parentheses
 			args = append(args, p.args...)
 		}
 		if err := y.rows(ctx, scan, strings.Join(queries, " UNION ALL "), args...); err != nil {
