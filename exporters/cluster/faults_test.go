@@ -99,11 +99,15 @@ func TestBrokerThatIsGone(t *testing.T) {
 func TestSilentBroker(t *testing.T) {
 	w, groups := three(t, func(c *snapshot.Config) { c.Refresh.BrokerTimeout = time.Second })
 	w.look(t)
-	on(w, kmsg.ListGroups, 2, silent)
-	begin := time.Now()
-	w.look(t)
-	if d := time.Since(begin); d > 10*time.Second {
-		t.Errorf("one silent broker made the look take %s", d)
+	for _, key := range []kmsg.Key{kmsg.Metadata, kmsg.ApiVersions, kmsg.ListGroups, kmsg.DescribeConfigs, kmsg.ListOffsets} {
+		on(w, key, 2, silent)
+	}
+	for range 5 { // the client begins with another broker each time
+		begin := time.Now()
+		w.look(t)
+		if d := time.Since(begin); d > 10*time.Second {
+			t.Errorf("one silent broker made the look take %s", d)
+		}
 	}
 	w.has(t, `kafka_broker_up{id="2"} 0`, `kafka_broker_up{id="0"} 1`, offset(0), offset(1), lag(groups[0], 0), lag(groups[1], 1))
 }
@@ -177,6 +181,9 @@ func TestRefusedAPI(t *testing.T) {
 	}
 	if got := w.own(t, "candlestack_exporter_api_authorized", "api=OffsetFetch"); got != 1 {
 		t.Errorf("OffsetFetch: authorized is %v", got)
+	}
+	if got := w.own(t, "candlestack_exporter_errors_total", "api=DescribeGroups", "code=GROUP_AUTHORIZATION_FAILED"); got != 3 {
+		t.Errorf("%v errors, want one of each group", got)
 	}
 	// The fake cluster has no quorum.
 	w.lacks(t, "kafka_controller_id")

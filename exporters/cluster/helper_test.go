@@ -2,7 +2,6 @@ package cluster_test
 
 import (
 	"compress/gzip"
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -77,11 +76,7 @@ func at(t testing.TB, addrs []string, change ...func(*snapshot.Config)) *world {
 	if w.snapshots, err = snapshot.New(cfg, slog.New(slog.DiscardHandler), w.registry); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // Run with an ended context closes the client
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = w.snapshots.Run(ctx)
-	})
+	t.Cleanup(w.snapshots.Close)
 	if w.shown, err = cluster.New(clusterConfig(), w.registry); err != nil {
 		t.Fatal(err)
 	}

@@ -87,6 +87,12 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 const stopWithin = 10 * time.Second
 
 func (f *flags) run(ctx context.Context, log *slog.Logger, stderr io.Writer) int {
+	server, err := newServer(f.Web, log)
+	if err != nil {
+		tell(stderr, err)
+		return exitMistake
+	}
+	defer server.close()
 	reg := telemetry.NewRegistry()
 	health := telemetry.NewHealth(log, "kafka")
 	page, err := cluster.New(f.Cluster, reg)
@@ -101,11 +107,6 @@ func (f *flags) run(ctx context.Context, log *slog.Logger, stderr io.Writer) int
 	}
 	snapshots.OnChange = page.Show
 	snapshots.Report = func(problem string) { health.Set("kafka", problem) }
-	server, err := newServer(f.Web, log)
-	if err != nil {
-		tell(stderr, err)
-		return exitMistake
-	}
 	server.handle(f.Web.TelemetryPath, page)
 	server.own(reg, health)
 	none, err := telemetry.NewOps(telemetry.OpsConfig{}, prometheus.NewRegistry(), health, log) // ours is another server

@@ -89,6 +89,9 @@ func newServer(cfg webConfig, log *slog.Logger) (*server, error) {
 	return &server{cfg: cfg, log: log, listener: listener, mux: http.NewServeMux()}, nil
 }
 
+// close frees the address where run has not.
+func (s *server) close() { _ = s.listener.Close() }
+
 func (s *server) addr() string { return s.listener.Addr().String() }
 
 // handle serves a page, and names it on the landing page.

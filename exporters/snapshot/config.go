@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -74,7 +75,7 @@ type GroupConfig struct {
 type RefreshConfig struct {
 	Interval      time.Duration `help:"Time from one look at the cluster to the next. Lag in seconds is exact to this." default:"15s"`
 	Deadline      time.Duration `help:"Longest look; what has not answered by then is missing." default:"10s"`
-	BrokerTimeout time.Duration `help:"Longest time that one broker may take for one answer; after it the broker is left out until the next look." default:"1500ms"`
+	BrokerTimeout time.Duration `help:"Longest time that one broker may take for one answer; after it the broker is left out until the next look." default:"1s"`
 }
 
 // wrong is a setting that cannot work.
@@ -94,7 +95,7 @@ func compile(prefix, filter, exclude string) (m matcher, err error) {
 	if m.filter, err = regexp.Compile(filter); err != nil {
 		errs = append(errs, wrong(prefix+"filter", filter, err))
 	}
-	if m.exclude, err = regexp.Compile(exclude); err != nil {
+	if m.exclude, err = regexp.Compile(cmp.Or(exclude, "^$")); err != nil {
 		errs = append(errs, wrong(prefix+"exclude", exclude, err))
 	}
 	return m, errors.Join(errs...)
@@ -212,6 +213,7 @@ func (c *Config) options() ([]kgo.Opt, error) {
 		kgo.RequestTimeoutOverhead(c.Refresh.BrokerTimeout),
 		kgo.RequestRetries(3),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+		kgo.DisableClientMetrics(),
 		kgo.MetadataMaxAge(time.Hour), // the client's own; we ask for ours at each refresh
 	}
 	mechanism, err := c.mechanism()

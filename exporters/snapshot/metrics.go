@@ -16,6 +16,7 @@ type metrics struct {
 	refresh     *prometheus.HistogramVec
 	phase       *prometheus.HistogramVec
 	requests    *prometheus.CounterVec
+	errors      *prometheus.CounterVec
 	bytes       *prometheus.CounterVec
 	lastSuccess prometheus.Gauge
 	supported   *prometheus.GaugeVec
@@ -31,6 +32,9 @@ const (
 	phaseOffsets  = "offsets"
 	phaseTimes    = "times"
 )
+
+// noAnswer is the code of a request that a broker did not answer.
+const noAnswer = "no_answer"
 
 // asked are the APIs that we use, with the least version that serves us.
 var asked = map[kmsg.Key]int16{kmsg.Metadata: 0, kmsg.ListGroups: 0, kmsg.DescribeGroups: 0, kmsg.ConsumerGroupDescribe: 0,
@@ -53,16 +57,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts(opts(name, help)), labels)
 	}
 	m := &metrics{
-		refresh:     histogram("refresh_duration_seconds", "Time of a look at the cluster, failed ones too.", "outcome"),
+		refresh:     histogram("refresh_duration_seconds", "Time of a look at the cluster and of encoding it, failed looks too.", "outcome"),
 		phase:       histogram("phase_duration_seconds", "Time of a part of a look at the cluster.", "phase"),
-		requests:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("kafka_requests_total", "Requests to Kafka.")), []string{"api", "broker", "code"}),
+		requests:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("kafka_requests_total", "Requests to Kafka: ok if there was an answer, whatever it says.")), []string{"api", "broker", "code"}),
+		errors:      prometheus.NewCounterVec(prometheus.CounterOpts(opts("errors_total", "What Kafka refused, a topic, partition or group each, by its error code; no_answer is a whole request.")), []string{"api", "code"}),
 		bytes:       prometheus.NewCounterVec(prometheus.CounterOpts(opts("kafka_bytes_total", "Bytes to and from Kafka.")), []string{"direction"}),
 		lastSuccess: prometheus.NewGauge(prometheus.GaugeOpts(opts("last_success_timestamp_seconds", "When the cluster was last looked at with success."))),
 		supported:   gauges("api_supported", "1 if the cluster has the API in a version that serves us.", "api"),
 		authorized:  gauges("api_authorized", "0 if the cluster last refused us the API, for all or for some.", "api"),
 		dropped:     gauges("groups_dropped", "Groups that are not shown, by the flag that says so: empty of --group.hide-empty-after, max of --group.max.", "reason"),
 	}
-	reg.MustRegister(m.refresh, m.phase, m.requests, m.bytes, m.lastSuccess, m.supported, m.authorized, m.dropped)
+	reg.MustRegister(m.refresh, m.phase, m.requests, m.errors, m.bytes, m.lastSuccess, m.supported, m.authorized, m.dropped)
 	for _, outcome := range []string{"ok", "error"} {
 		m.refresh.WithLabelValues(outcome)
 	}
@@ -77,6 +82,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for api := range asked {
 		m.authorized.WithLabelValues(api.Name()).Set(1)
+		m.errors.WithLabelValues(api.Name(), noAnswer)
 	}
 	return m
 }

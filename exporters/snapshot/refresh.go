@@ -40,6 +40,7 @@ func ask[T kmsg.Response](ctx context.Context, l *look, broker int32, req kmsg.R
 	defer cancel()
 	resp, err := l.client.Broker(int(broker)).Request(ctx, req)
 	if err != nil {
+		l.metrics.errors.WithLabelValues(kmsg.Key(req.Key()).Name(), noAnswer).Inc()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.down[broker] = fmt.Errorf("asking broker %d for %s: %w", broker, kmsg.Key(req.Key()).Name(), err)
@@ -50,6 +51,13 @@ func ask[T kmsg.Response](ctx context.Context, l *look, broker int32, req kmsg.R
 
 // code notes the error code of an answer, and tells whether it is none.
 func (l *look) code(api kmsg.Key, code int16) bool {
+	if code != 0 {
+		name := "unknown"
+		if err := kerr.TypedErrorForCode(code); err != nil {
+			name = err.Message
+		}
+		l.metrics.errors.WithLabelValues(api.Name(), name).Inc()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.codes[api] == nil {
@@ -75,6 +83,7 @@ func (l *look) metadata(ctx context.Context, s *Snapshot) error {
 	req := kmsg.NewPtrMetadataRequest()
 	resp, err := req.RequestWith(ctx, l.client)
 	if err != nil {
+		l.metrics.errors.WithLabelValues(kmsg.Metadata.Name(), noAnswer).Inc()
 		return fmt.Errorf("asking for metadata: %w", err)
 	}
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {

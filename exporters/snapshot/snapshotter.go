@@ -57,7 +57,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Snapshotter,
 	s.current.Store(&Snapshot{Controller: -1})
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "candlestack_exporter", Name: "snapshot_age_seconds",
-		Help: "Age of what is shown; absent (NaN) is not used: before the first look it is 0.",
+		Help: "Age of what is shown; 0 before the first look that succeeded.",
 	}, func() float64 {
 		if at := s.Current().Time; !at.IsZero() {
 			return time.Since(at).Seconds()
@@ -73,7 +73,7 @@ func (s *Snapshotter) Current() *Snapshot { return s.current.Load() }
 
 // Run looks until ctx ends. That Kafka is away is no error.
 func (s *Snapshotter) Run(ctx context.Context) error {
-	defer s.client.Close()
+	defer s.Close()
 	tick := time.NewTicker(s.cfg.Refresh.Interval)
 	defer tick.Stop()
 	for {
@@ -85,6 +85,9 @@ func (s *Snapshotter) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// Close ends the connections. It is for who does not Run.
+func (s *Snapshotter) Close() { s.client.Close() }
 
 // Refresh looks once. It is for Run, and for tests and benchmarks in its stead.
 func (s *Snapshotter) Refresh(ctx context.Context) {
@@ -102,9 +105,9 @@ func (s *Snapshotter) Refresh(ctx context.Context) {
 	} else {
 		s.metrics.lastSuccess.Set(float64(next.Time.UnixMilli()) / 1000)
 	}
-	s.metrics.refresh.WithLabelValues(outcome).Observe(time.Since(begin).Seconds())
 	s.current.Store(next)
 	s.OnChange(next)
+	s.metrics.refresh.WithLabelValues(outcome).Observe(time.Since(begin).Seconds())
 	if err != nil {
 		s.Report(err.Error())
 	} else {
@@ -147,8 +150,11 @@ func (s *Snapshotter) look(ctx context.Context) (*Snapshot, error) {
 	<-aside
 	next.Time = time.Now()
 	l.ends(ctx, next.Topics)
-	if ctx.Err() != nil && len(l.down) == len(l.brokers) {
-		return nil, errors.Join(slices.Collect(maps.Values(l.down))...)
+	if len(l.down) == len(l.brokers) {
+		if len(l.brokers) == 0 {
+			return nil, errors.New("the cluster has no broker")
+		}
+		return nil, l.down[l.brokers[0]]
 	}
 	if s.apis != nil {
 		next.Version = s.apis.VersionGuess()
