@@ -163,8 +163,8 @@ func settleMySQL(d *driver.Config, timeout time.Duration) (*driver.Config, error
 	d.MultiStatements = false
 	d.AllowAllFiles = false
 	d.Timeout = min(dialTimeout, timeout)
-	d.ReadTimeout, d.WriteTimeout = timeout, timeout
-	d.Logger = &driver.NopLogger{} // what it would say comes back as an error
+	d.ReadTimeout, d.WriteTimeout = timeout+dialTimeout, timeout+dialTimeout // after the deadline of a query, which tells more
+	d.Logger = &driver.NopLogger{}                                           // what it would say comes back as an error
 	return d, d.Apply(driver.Charset("utf8mb4", "utf8mb4_bin"))
 }
 

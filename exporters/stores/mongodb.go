@@ -79,9 +79,12 @@ func (o *mongodb) documents(ctx context.Context) (out []prometheus.Metric, err e
 	if err != nil {
 		return nil, err
 	}
+	if !there[collectionPosts] {
+		return nil, missing(collectionPosts)
+	}
 	for _, name := range []string{collectionPosts, collectionSnapshots} {
-		if !there[name] {
-			return nil, missing(name)
+		if !there[name] { // without votes there need be none
+			continue
 		}
 		n, err := o.client.Database(o.database).Collection(name).EstimatedDocumentCount(ctx)
 		if err != nil {

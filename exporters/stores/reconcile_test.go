@@ -134,7 +134,7 @@ func testReconciliation(t *testing.T, d *desk) {
 	tables(t, db)
 
 	quote, trades := amount(t, "0.1"), int64(3)
-	make := func(instrument market.Instrument, interval market.Interval, open market.Millis, price string, closed bool) *market.Candle {
+	of := func(instrument market.Instrument, interval market.Interval, open market.Millis, price string, closed bool) *market.Candle {
 		p := amount(t, price)
 		c := &market.Candle{Exchange: "binance", Instrument: instrument, Interval: interval, OpenTime: open, Open: p, High: p, Low: p, Close: p,
 			Volume: amount(t, "1E2"), QuoteVolume: &quote, Trades: &trades, Closed: closed, EventTime: interval.Next(open) - 1, ReceivedTime: interval.Next(open), Origin: market.OriginLive}
@@ -151,24 +151,24 @@ func testReconciliation(t *testing.T, d *desk) {
 	btc, eth := market.Instrument{Base: "BTC", Quote: "USDT"}, market.Instrument{Base: "ETH", Quote: "USDT"}
 	for i := range market.Millis(60) {
 		open := d.hour + i*60_000
-		d.produce(0, make(btc, "1m", open, "100."+strconv.Itoa(int(i)), false))
-		closed := make(btc, "1m", open, "200."+strconv.Itoa(int(i)), true)
+		d.produce(0, of(btc, "1m", open, "100."+strconv.Itoa(int(i)), false))
+		closed := of(btc, "1m", open, "200."+strconv.Itoa(int(i)), true)
 		d.produce(0, closed)
 		store(closed)
 	}
-	d.produce(0, make(btc, "1m", d.hour, "1", false))    // older, and delivered late
-	d.produce(0, make(btc, "1m", d.hour, "300", true))   // of the same version: the first one counts
-	d.produce(0, make(btc, "1m", d.hour-1, "300", true)) // of the hour before
-	store(make(btc, "1m", d.hour-1, "300", true))
+	d.produce(0, of(btc, "1m", d.hour, "1", false))    // older, and delivered late
+	d.produce(0, of(btc, "1m", d.hour, "300", true))   // of the same version: the first one counts
+	d.produce(0, of(btc, "1m", d.hour-1, "300", true)) // of the hour before
+	store(of(btc, "1m", d.hour-1, "300", true))
 	d.record(0, []byte("no candle"), market.ContractVersion)
 	d.record(0, []byte("{}"), "99")
 	for i := range market.Millis(12) {
-		c := make(eth, "5m", d.hour+i*300_000, "3.5", i < 11)
+		c := of(eth, "5m", d.hour+i*300_000, "3.5", i < 11)
 		d.produce(1, c)
 		store(c)
 	}
 	// Of the hour that is not over: stored, and not in Kafka.
-	store(make(eth, "5m", d.hour+hourly, "3.5", false))
+	store(of(eth, "5m", d.hour+hourly, "3.5", false))
 
 	d.expect("the sink has stored nothing", `
 		reconciliations_total{outcome="same"} 0
@@ -200,7 +200,7 @@ func testReconciliation(t *testing.T, d *desk) {
 		d.expect(what+", asked again", all(5, 1, 1))
 	}
 	at := d.hour.Add(7 * time.Minute)
-	healthy := make(btc, "1m", at, "200.7", true)
+	healthy := of(btc, "1m", at, "200.7", true)
 	spoil("a value changed", "UPDATE candles SET close=close+0.000000000000000001 WHERE instrument='BTC-USDT' AND open_time=?", at.Time())
 	store(healthy)
 	d.expect("mended", all(6, 1, 0))
@@ -216,7 +216,7 @@ func testReconciliation(t *testing.T, d *desk) {
 
 	// A correction that Kafka holds and the sink does not yet is late, not lost.
 	d.again()
-	late := make(btc, "1m", at, "201", true)
+	late := of(btc, "1m", at, "201", true)
 	late.EventTime++
 	d.produce(0, late)
 	before := d.log.String()
