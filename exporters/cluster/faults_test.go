@@ -109,6 +109,9 @@ func TestSilentBroker(t *testing.T) {
 			t.Errorf("one silent broker made the look take %s", d)
 		}
 	}
+	if got := w.own(t, "candlestack_exporter_errors_total", "code=no_answer"); got > 5 {
+		t.Errorf("five looks waited %v times for a broker that was silent before", got)
+	}
 	w.has(t, `kafka_broker_up{id="2"} 0`, `kafka_broker_up{id="0"} 1`, offset(0), offset(1), lag(groups[0], 0), lag(groups[1], 1))
 }
 
@@ -235,4 +238,20 @@ func TestGroupsThatAreNotShown(t *testing.T) {
 	w.look(t)
 	w.lacks(t, `"other"`)
 	w.lacks(t, fmt.Sprintf("%q", groups[0]))
+}
+
+// However many partitions and groups there are, a look takes 6 requests a broker
+// and 6 more at most, with groups that stand where timestamps must be asked for.
+func TestRequestsOfALook(t *testing.T) {
+	w := loaded(t, load{brokers: 3, topics: 20, partitions: 30, groups: 60, commits: 20})
+	connect := func() float64 { return w.own(t, "candlestack_exporter_kafka_requests_total", "api=ApiVersions") }
+	w.look(t) // asks for settings, and more often for timestamps
+	for i := range 5 {
+		w.commit(t, fmt.Sprintf("group-%04d", i), "topic-000", int32(i), 0)
+		before := w.requests(t) - connect()
+		w.look(t)
+		if n := w.requests(t) - connect() - before; n > 24 {
+			t.Errorf("look %d took %v requests", i, n)
+		}
+	}
 }

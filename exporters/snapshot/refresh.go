@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -181,7 +182,9 @@ func (l *look) offsets(ctx context.Context, topics []Topic, time func(t *Topic, 
 				if !l.code(kmsg.ListOffsets, rp.ErrorCode) || t == nil {
 					continue
 				}
-				if j, found := slices.BinarySearchFunc(t.Partitions, rp.Partition, func(p Partition, id int32) int { return cmp.Compare(p.ID, id) }); found {
+				// By index: others write to the neighbours meanwhile.
+				j := sort.Search(len(t.Partitions), func(j int) bool { return t.Partitions[j].ID >= rp.Partition })
+				if j < len(t.Partitions) && t.Partitions[j].ID == rp.Partition {
 					take(t, &t.Partitions[j], rp.Offset, rp.Timestamp)
 				}
 			}

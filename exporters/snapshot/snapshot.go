@@ -1,6 +1,10 @@
 // Package snapshot looks at a Kafka cluster on its own clock, through Kafka's
 // own protocol, and gives out what it saw as one immutable value. A scrape never
 // asks Kafka. It needs Kafka 3.0 or later (OffsetFetch of many groups at once).
+//
+// Of ACLs it needs Describe on topics and groups, and better has Describe on the
+// cluster (the active controller) and DescribeConfigs on topics (retention,
+// min.insync.replicas). What is refused is missing, and the rest is there.
 package snapshot
 
 import "time"

@@ -251,7 +251,8 @@ func better(g, other *Group) bool {
 
 // remember fills in what only the memory of an earlier look can tell.
 func (g *Group) remember(old *Group, now time.Time) {
-	if g.Members == 0 {
+	empty := g.Described && g.Members == 0
+	if empty {
 		g.emptySince = now
 	}
 	if old == nil {
@@ -261,7 +262,7 @@ func (g *Group) remember(old *Group, now time.Time) {
 	if g.State != old.State && old.State != "" && g.State != "" {
 		g.StateChanges++
 	}
-	if g.Members == 0 && !old.emptySince.IsZero() {
+	if empty && !old.emptySince.IsZero() {
 		g.emptySince = old.emptySince
 	}
 	for i := range g.Topics {
@@ -294,7 +295,7 @@ func (s *Snapshotter) visible(next *Snapshot) []Group {
 		g := s.groups[name]
 		after := s.cfg.Group.HideEmptyAfter
 		switch {
-		case after > 0 && g.Members == 0 && !g.emptySince.IsZero() && next.Time.Sub(g.emptySince) > after:
+		case after > 0 && !g.emptySince.IsZero() && next.Time.Sub(g.emptySince) > after:
 			next.Dropped[dropEmpty]++
 		case s.cfg.Group.Max > 0 && len(groups) == s.cfg.Group.Max:
 			next.Dropped[dropMax]++
