@@ -52,8 +52,8 @@ func NewConsumer(cfg Config, member ConsumerConfig, topics []string, report engi
 		"auto.offset.reset":                  "earliest",
 		"partition.assignment.strategy":      "cooperative-sticky",
 		"queued.max.messages.kbytes":         8192,
-		"queued.min.messages":                2000,     // of all partitions together; the lanes hold more, and each costs as much again as its bytes
-		"fetch.message.max.bytes":            64 << 10, // of each partition, compressed: so a reply feeds all lanes, and is no more than five times as large in the queue
+		"queued.min.messages":                1000,     // of all partitions together; the lanes hold more, and each costs as much again as its bytes
+		"fetch.message.max.bytes":            32 << 10, // of each partition, compressed: so a reply feeds all lanes, and is no more than five times as large in the queue
 		"fetch.max.bytes":                    1 << 20,
 		"fetch.queue.backoff.ms":             20, // the default of a second starves a fast sink on a small queue
 		"fetch.wait.max.ms":                  100,
