@@ -15,6 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/candlestack/candlestack/exporters/snapshot"
 )
 
 // load is a cluster of a size.
@@ -22,17 +25,20 @@ type load struct {
 	name                        string
 	brokers, topics, partitions int
 	groups, commits             int
+	lost                        func(kmsg.Request) (kmsg.Response, error) // what broker 1 does, of all requests
 }
 
 var loads = []load{
 	{name: "classroom", brokers: 1, topics: 12, partitions: 5, groups: 6, commits: 10},
 	{name: "10k", brokers: 3, topics: 200, partitions: 50, groups: 1000, commits: 50},
+	{name: "10k-one-cut", brokers: 3, topics: 200, partitions: 50, groups: 1000, commits: 50, lost: cut},
+	{name: "10k-one-silent", brokers: 3, topics: 200, partitions: 50, groups: 1000, commits: 50, lost: silent},
 }
 
 // loaded makes a cluster with a record in each partition that groups read, and
 // a page of it.
 func loaded(b testing.TB, l load) *world {
-	w := newWorld(b, l.brokers)
+	w := newWorld(b, l.brokers, func(c *snapshot.Config) { c.Refresh.BrokerTimeout = time.Second }) // the default
 	ctx := b.Context()
 	var topics []string
 	for i := range l.topics {
@@ -68,6 +74,9 @@ func BenchmarkRefresh(b *testing.B) {
 			w := loaded(b, l)
 			w.look(b)
 			w.look(b)
+			if l.lost != nil {
+				on(w, -1, 1, l.lost)
+			}
 			before := w.requests(b)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -137,7 +137,7 @@ func nameVariables(k *kong.Kong) error {
 		if flag.Name == "sasl.password" {
 			envs = append(envs, "SASL_USER_PASSWORD") // kafka_exporter's
 		}
-		flag.Envs, flag.Value.Tag.Envs = envs, envs
+		flag.Envs, flag.Tag.Envs = envs, envs
 	}
 	return nil
 }

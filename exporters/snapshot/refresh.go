@@ -77,14 +77,27 @@ func each(brokers []int32, f func(broker int32)) {
 	all.Wait()
 }
 
-// metadata asks for brokers, topics and partitions. The client asks another
-// broker where one does not answer.
+// anyMetadata asks one broker after the other, as the client goes round. The
+// first has less time, so that a silent one costs little.
+func (l *look) anyMetadata(ctx context.Context) (resp *kmsg.MetadataResponse, err error) {
+	full := l.cfg.Refresh.BrokerTimeout
+	for _, patience := range []time.Duration{full / 4, full, full} {
+		try, cancel := context.WithTimeout(ctx, patience)
+		resp, err = kmsg.NewPtrMetadataRequest().RequestWith(try, l.client)
+		cancel()
+		if err == nil {
+			return resp, nil
+		}
+		l.metrics.errors.WithLabelValues(kmsg.Metadata.Name(), noAnswer).Inc()
+	}
+	return nil, err
+}
+
+// metadata asks for brokers, topics and partitions.
 func (l *look) metadata(ctx context.Context, s *Snapshot) error {
 	defer l.timed(phaseMetadata)()
-	req := kmsg.NewPtrMetadataRequest()
-	resp, err := req.RequestWith(ctx, l.client)
+	resp, err := l.anyMetadata(ctx)
 	if err != nil {
-		l.metrics.errors.WithLabelValues(kmsg.Metadata.Name(), noAnswer).Inc()
 		return fmt.Errorf("asking for metadata: %w", err)
 	}
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
@@ -137,10 +150,6 @@ func (l *look) metadata(ctx context.Context, s *Snapshot) error {
 // its time, or by the special times -1 the end and -2 the start. Each leader is
 // asked once.
 func (l *look) offsets(ctx context.Context, topics []Topic, time func(t *Topic, p *Partition) (ms int64, ask bool), take func(t *Topic, p *Partition, offset, ms int64)) {
-	type part struct {
-		topic     *Topic
-		partition *Partition
-	}
 	requests := map[int32]*kmsg.ListOffsetsRequest{}
 	byName := make(map[string]*Topic, len(topics))
 	for i := range topics {
