@@ -21,10 +21,10 @@ FUZZTIME ?= 10s# for each fuzz target
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/candlestack
-	@go build -trimpath -ldflags '$(STAMP)' -o bin/candlestack ./services/candlestack
+build: ## build bin/candlestack and bin/candlestack-exporter
+	@go build -trimpath -ldflags '$(STAMP)' -o bin/ ./services/candlestack ./exporters/candlestack-exporter
 
-test: ## run all tests; servers are named by CANDLESTACK_TEST_KAFKA, _MYSQL, _MARIADB (.ci/run starts them)
+test: ## run all tests; servers are named by CANDLESTACK_TEST_KAFKA, _MYSQL, _MARIADB, _MONGODB (.ci/run starts them)
 	@mkdir -p .cache
 	@$(TOOL) gotestsum --version >/dev/null 2>&1 || true # fetches it without a word; a failure shows below
 	@go test -run '^$$' $(FLAGS) $(PACKAGES) >/dev/null # builds all with every core; what follows is one package at a time:
@@ -55,12 +55,12 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-generate: ## write METRICS.md
-	@go test -count=1 -run TestMetricsDocument ./services/command -update
+generate: ## write METRICS.md and exporters/METRICS.md
+	@go test -count=1 -run TestMetricsDocument ./services/command ./exporters/command -update >/dev/null
 
 verify: ## check that generated files and module files are what they would be if made again
 	@go mod verify >/dev/null && go mod tidy -diff
-	@go test -count=1 -run TestMetricsDocument ./services/command
+	@go test -count=1 -run TestMetricsDocument ./services/command ./exporters/command
 
 clean: ## remove what was built
 	@rm -rf bin .cache

@@ -16,6 +16,7 @@ import (
 
 	"github.com/candlestack/candlestack/exporters/cluster"
 	"github.com/candlestack/candlestack/exporters/snapshot"
+	"github.com/candlestack/candlestack/exporters/stores"
 	"github.com/candlestack/candlestack/services/telemetry"
 )
 
@@ -25,13 +26,14 @@ type flags struct {
 	Web      webConfig           `embed:"" prefix:"web."`
 	Snapshot snapshot.Config     `embed:""`
 	Cluster  cluster.Config      `embed:""`
+	Stores   stores.Config       `embed:""`
 	Ignored  ignored             `embed:""`
 	Version  bool                `help:"Print the version and end."`
 }
 
 // validate reports all that cannot work.
 func (f *flags) validate() error {
-	return errors.Join(f.Log.Validate(), f.Web.Validate(), f.Snapshot.Validate(), f.Cluster.Validate(), f.Ignored.Validate())
+	return errors.Join(f.Log.Validate(), f.Web.Validate(), f.Snapshot.Validate(), f.Cluster.Validate(), f.Stores.Validate(), f.Ignored.Validate())
 }
 
 // Exit codes.
@@ -48,7 +50,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	exited, code := false, exitOK
 	parser := kong.Must(&f,
 		kong.Name("candlestack-exporter"),
-		kong.Description("Watches Kafka through its own protocol: a drop-in for kafka_exporter, and more.\n\n"+
+		kong.Description("Watches Kafka through its own protocol and the stores through queries: a drop-in for kafka_exporter, and more.\n\n"+
 			"Every flag can be given in the environment: --kafka.server as CANDLESTACK_EXPORTER_KAFKA_SERVER."),
 		kong.PostBuild(nameVariables),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
@@ -108,6 +110,19 @@ func (f *flags) run(ctx context.Context, log *slog.Logger, stderr io.Writer) int
 	snapshots.OnChange = page.Show
 	snapshots.Report = func(problem string) { health.Set("kafka", problem) }
 	server.handle(f.Web.TelemetryPath, page)
+	options, err := f.Snapshot.Options()
+	if err != nil {
+		tell(stderr, err)
+		return exitMistake
+	}
+	held := prometheus.NewRegistry()
+	asked, err := stores.New(f.Stores, options, log, reg)
+	if err != nil {
+		tell(stderr, err)
+		return exitMistake
+	}
+	held.MustRegister(asked)
+	server.collect(storeMetrics, held)
 	server.own(reg, health)
 	none, err := telemetry.NewOps(telemetry.OpsConfig{}, prometheus.NewRegistry(), health, log) // ours is another server
 	if err != nil {
@@ -117,7 +132,8 @@ func (f *flags) run(ctx context.Context, log *slog.Logger, stderr io.Writer) int
 	log.Info("started", "version", telemetry.BuildVersion().Version, "address", server.addr())
 	err = telemetry.Run(ctx, stopWithin, health, none,
 		telemetry.Part{Name: "web", Run: server.run},
-		telemetry.Part{Name: "snapshot", Run: snapshots.Run})
+		telemetry.Part{Name: "snapshot", Run: snapshots.Run},
+		telemetry.Part{Name: "stores", Run: asked.Run})
 	if err != nil {
 		tell(stderr, err)
 		return exitFailed

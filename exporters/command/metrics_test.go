@@ -20,6 +20,7 @@ import (
 
 	"github.com/candlestack/candlestack/exporters/cluster"
 	"github.com/candlestack/candlestack/exporters/snapshot"
+	"github.com/candlestack/candlestack/exporters/stores"
 	"github.com/candlestack/candlestack/services/telemetry"
 )
 
@@ -52,6 +53,19 @@ func TestMetricsDocument(t *testing.T) {
 	b.WriteString("# Metrics of candlestack-exporter\n\nThis page is generated: a test writes it with -update, and compares it without.\n\n" +
 		"## The cluster\n\nServed at `/metrics`, as text that is encoded once a refresh. Names, labels and meaning of most are kafka_exporter's.\n\n")
 	if err := telemetry.Document(&b, shown(t, page)); err != nil {
+		t.Fatal(err)
+	}
+	held := telemetry.NewCatalogue()
+	asked, err := stores.New(stores.Config{
+		MySQL: stores.MySQLConfig{Group: "sink"}, MongoDB: stores.MongoDBConfig{Database: "news"},
+		Stores: stores.ClockConfig{Interval: time.Second, SlowInterval: time.Second, Timeout: time.Second},
+	}, nil, slog.New(slog.DiscardHandler), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.MustRegister(asked)
+	b.WriteString("\n## The stores\n\nServed at `/stores/metrics`, where `--mysql.dsn` or `--mongodb.uri` is given: the answers to the last questions.\n\n")
+	if err := telemetry.Document(&b, held.Families()); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString("\n## The exporter itself\n\nServed at `/exporter/metrics`, beside the Go runtime (`go_*`), the process (`process_*`) and the scraping itself (`promhttp_*`).\n\n")

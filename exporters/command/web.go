@@ -29,9 +29,12 @@ type webConfig struct {
 }
 
 // Paths of our own.
-const ownMetrics = "/exporter/metrics"
+const (
+	ownMetrics   = "/exporter/metrics"
+	storeMetrics = "/stores/metrics"
+)
 
-var reserved = []string{"/", ownMetrics, "/healthz", "/-/healthy", "/-/ready"}
+var reserved = []string{"/", ownMetrics, storeMetrics, "/healthz", "/-/healthy", "/-/ready"}
 
 // Validate reports all settings that cannot work.
 func (c *webConfig) Validate() error {
@@ -100,14 +103,19 @@ func (s *server) handle(path string, page http.Handler) {
 	s.mux.Handle("GET "+path, page)
 }
 
-// own serves what is about this process.
-func (s *server) own(reg *prometheus.Registry, health *telemetry.Health) {
-	s.handle(ownMetrics, promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+// collect serves what is in a registry.
+func (s *server) collect(path string, reg *prometheus.Registry) {
+	s.handle(path, promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		EnableOpenMetrics: true,
 		Registry:          reg, // counts scrapes that failed
 		ErrorHandling:     promhttp.ContinueOnError,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelError),
 	}))
+}
+
+// own serves what is about this process.
+func (s *server) own(reg *prometheus.Registry, health *telemetry.Health) {
+	s.collect(ownMetrics, reg)
 	say := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 	}

@@ -204,8 +204,8 @@ func (c *Config) tls() (*tls.Config, error) {
 	return config, errors.Join(errs...)
 }
 
-// options are franz-go's.
-func (c *Config) options() ([]kgo.Opt, error) {
+// Options are franz-go's, for all who speak to the cluster.
+func (c *Config) Options() ([]kgo.Opt, error) {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Kafka.Server...),
 		kgo.ClientID("candlestack-exporter"),

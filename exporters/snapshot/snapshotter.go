@@ -45,7 +45,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Snapshotter,
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	opts, err := cfg.options()
+	opts, err := cfg.Options()
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/go-json-experiment/json"
 
+	exporter "github.com/candlestack/candlestack/exporters/command"
 	"github.com/candlestack/candlestack/services/command"
 	"github.com/candlestack/candlestack/services/stack"
 )
@@ -117,7 +118,7 @@ func show(ctx context.Context, f flags, stdout io.Writer) (err error) {
 		return err
 	}
 	defer logFile.Close()
-	d := &demo{ctx: ctx, log: logFile, broker: broker, store: store, documents: documents, start: start, ended: make(chan struct{}, 6)}
+	d := &demo{ctx: ctx, log: logFile, broker: broker, store: store, documents: documents, begun: start, ended: make(chan struct{}, 7)}
 	defer func() { err = errors.Join(err, d.stop()) }()
 	if err := d.commands(f, stdout); err != nil {
 		return err
@@ -127,6 +128,7 @@ func show(ctx context.Context, f flags, stdout io.Writer) (err error) {
 		{"MySQL", fmt.Sprintf("%s (%s): mysql -h 127.0.0.1 -P %s -u root market", store.Addr, store.Name, port(store.Addr))},
 		{"MongoDB", fmt.Sprintf("%s: mongosh %snews", documents.Name, documents.URI)},
 		{"Metrics", "http://" + strings.Join(d.ops, "/metrics http://") + "/metrics"},
+		{"Watcher", "http://" + d.exporter + " (exporter)"},
 		{"Log", logFile.Name()},
 	} {
 		fmt.Fprintf(stdout, "%-7s %s\n", line[0], line[1])
@@ -144,9 +146,10 @@ type demo struct {
 	broker    *stack.Kafka
 	store     *stack.MySQL
 	documents *stack.Mongo
-	start     time.Time
+	begun     time.Time
 	parts     []part        // in the order of their start
-	ops       []string      // host:port of /metrics of each but the simulator; first those of sinks: candles, news
+	ops       []string      // host:port of /metrics of sinks and sources; first those of sinks: candles, news
+	exporter  string        // host:port
 	ended     chan struct{} // a command has ended
 	seen      bool          // a row
 }
@@ -173,7 +176,7 @@ func (d *demo) commands(f flags, stdout io.Writer) error {
 		sim := []string{"simulate", "--listen", market, "--ops.listen", ports[1], "--seed", strconv.FormatInt(f.Seed, 10)}
 		if f.Replay != "" {
 			// From a day back, faster than life, so that something moves: the recording ends today.
-			sim = append(sim, "--replay", f.Replay, "--start", d.start.Add(-24*time.Hour).UTC().Format(time.RFC3339), "--speed", "120")
+			sim = append(sim, "--replay", f.Replay, "--start", d.begun.Add(-24*time.Hour).UTC().Format(time.RFC3339), "--speed", "120")
 		}
 		d.run(sim...)
 		fmt.Fprintf(stdout, "%-7s http://%s (simulator)\n", "Market", market)
@@ -188,7 +191,7 @@ func (d *demo) commands(f flags, stdout io.Writer) error {
 		}
 	}
 	if d.store.Forgets { // and it is slow: an hour is enough to look at
-		candles = append(candles, "--since", d.start.Add(-time.Hour).UTC().Format(time.RFC3339))
+		candles = append(candles, "--since", d.begun.Add(-time.Hour).UTC().Format(time.RFC3339))
 	}
 	commands := [][]string{
 		{"sink", "mysql", "--mysql.dsn", d.store.DSN("market")},
@@ -202,6 +205,13 @@ func (d *demo) commands(f flags, stdout io.Writer) error {
 	for i, args := range commands {
 		d.run(append(args, "--kafka.brokers", d.broker.Addr, "--ops.listen", d.ops[i])...)
 	}
+	watcher, err := freePorts(1)
+	if err != nil {
+		return err
+	}
+	d.exporter = watcher[0]
+	d.start(exporter.Run, "--kafka.server", d.broker.Addr, "--web.listen-address", d.exporter, "--refresh.interval", "5s",
+		"--mysql.dsn", d.store.DSN("market"), "--mongodb.uri", d.documents.URI)
 	return nil
 }
 
@@ -251,14 +261,17 @@ func (d *demo) instruments(addr string) (string, error) {
 	return "", d.ctx.Err()
 }
 
-// run starts a command; stop ends it.
-func (d *demo) run(args ...string) {
+// run starts a command of the binary.
+func (d *demo) run(args ...string) { d.start(command.Run, args...) }
+
+// start starts a program; stop ends it.
+func (d *demo) start(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int, args ...string) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(d.ctx))
 	p := part{stop: cancel, end: make(chan error, 1)}
 	d.parts = append(d.parts, p)
 	go func() {
 		var err error
-		if code := command.Run(ctx, args, io.Discard, d.log); code != 0 {
+		if code := run(ctx, args, io.Discard, d.log); code != 0 {
 			err = fmt.Errorf("candlestack %s %s ended with code %d, see the log", args[0], args[1], code)
 		}
 		p.end <- err
@@ -295,7 +308,7 @@ func (d *demo) watch(stdout io.Writer) error {
 		}
 		if !d.seen && s.written > 0 {
 			d.seen = true
-			fmt.Fprintf(stdout, "first row %.1f s after the start\n", time.Since(d.start).Seconds())
+			fmt.Fprintf(stdout, "first row %.1f s after the start\n", time.Since(d.begun).Seconds())
 		}
 		if tick%10 == 0 {
 			fmt.Fprintln(stdout, s)
