@@ -50,7 +50,7 @@ func documentServer(ctx context.Context, uri string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer client.Disconnect(context.WithoutCancel(ctx))
+	defer client.Disconnect(context.WithoutCancel(ctx)) //nolint:errcheck // all was read
 	var info struct {
 		Version string `bson:"version"`
 		Ferret  struct {

@@ -136,7 +136,7 @@ func nameVariables(k *kong.Kong) error {
 				name = command + name
 			}
 			name = "CANDLESTACK_" + strings.ToUpper(upper.Replace(name))
-			flag.Envs, flag.Value.Tag.Envs = []string{name}, []string{name}
+			flag.Envs, flag.Tag.Envs = []string{name}, []string{name}
 		}
 		for _, child := range n.Children {
 			walk(child, command)

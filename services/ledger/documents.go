@@ -30,7 +30,7 @@ func readDocuments(ctx context.Context, uri, database string) ([]row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to MongoDB: the driver refuses its URI")
 	}
-	defer client.Disconnect(context.WithoutCancel(ctx))
+	defer client.Disconnect(context.WithoutCancel(ctx)) //nolint:errcheck // all was read
 	var rows []row
 	for name, read := range map[string]func(bson.D) (row, error){collectionPosts: readPost, collectionSnapshots: readSnapshot} {
 		cursor, err := client.Database(database).Collection(name).Find(ctx, bson.D{{Key: "source", Value: exchange}})

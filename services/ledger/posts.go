@@ -83,7 +83,7 @@ func (h *history) currencies(t *track) []string {
 	case 1:
 		return []string{t.Instrument.Base}
 	}
-	return []string{"BTC", t.Instrument.Base, "ÆTHER"}
+	return []string{"BTC", t.Instrument.Base, "ÆTHER"} //nolint:misspell // a code beyond ASCII
 }
 
 // vote gives p other votes, or none.
