@@ -3,19 +3,15 @@
 package cluster
 
 import (
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/candlestack/candlestack/exporters/exposition"
 	"github.com/candlestack/candlestack/exporters/snapshot"
 )
 
@@ -56,7 +52,7 @@ func (c *Config) Validate() error {
 			wrong("--kafka.labels", pair, "the label is taken")
 		}
 		seen[name] = true
-		labels = append(labels, label(name, value))
+		labels = append(labels, exposition.Label(name, value))
 	}
 	c.constant = strings.Join(labels, ",")
 	return errors.Join(errs...)
@@ -64,73 +60,33 @@ func (c *Config) Validate() error {
 
 // Page is the exposition of the newest snapshot, encoded once for all scrapes.
 type Page struct {
-	cfg     Config
-	current atomic.Pointer[encoded]
-	series  prometheus.Gauge
-	bytes   *prometheus.GaugeVec
-	zip     *gzip.Writer
+	cfg Config
+	exposition.Page
+	series prometheus.Gauge
+	bytes  *prometheus.GaugeVec
+	zip    *exposition.Zipper
 }
-
-type encoded struct{ text, zipped []byte }
 
 // New makes a Page, of a cluster that nobody has looked at yet. An error is that of cfg.
 func New(cfg Config, reg prometheus.Registerer) (*Page, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Page{cfg: cfg,
+	p := &Page{cfg: cfg, zip: exposition.NewZipper(),
 		series: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "candlestack_exporter", Name: "series", Help: "Series that are shown of the cluster."}),
 		bytes:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "candlestack_exporter", Name: "page_bytes", Help: "Size of what is shown of the cluster."}, []string{"encoding"}),
 	}
 	reg.MustRegister(p.series, p.bytes)
-	p.zip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one
 	p.Show(&snapshot.Snapshot{Controller: -1})
 	return p, nil
 }
 
 // Show encodes s. It is called by one at a time.
 func (p *Page) Show(s *snapshot.Snapshot) {
-	size := 4096
-	if last := p.current.Load(); last != nil {
-		size = len(last.text) + len(last.text)/16
-	}
+	size := max(4096, p.Size()+p.Size()/16)
 	text, series := p.cfg.Append(make([]byte, 0, size), s)
-	var zipped bytes.Buffer
-	zipped.Grow(len(text) / 8)
-	p.zip.Reset(&zipped)
-	_, _ = p.zip.Write(text) // a buffer does not fail
-	_ = p.zip.Close()
+	plain, zipped := p.Page.Show(p.zip, text)
 	p.series.Set(float64(series))
-	p.bytes.WithLabelValues("identity").Set(float64(len(text)))
-	p.bytes.WithLabelValues("gzip").Set(float64(zipped.Len()))
-	p.current.Store(&encoded{text: text, zipped: zipped.Bytes()})
-}
-
-// ServeHTTP answers with what was encoded last.
-func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	page := p.current.Load()
-	body := page.text
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	h.Set("Vary", "Accept-Encoding")
-	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
-		h.Set("Content-Encoding", "gzip")
-		body = page.zipped
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body)
-	}
-}
-
-func acceptsGzip(header string) bool {
-	for coding := range strings.SplitSeq(header, ",") {
-		name, params, _ := strings.Cut(strings.TrimSpace(coding), ";")
-		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
-			q, ok := strings.CutPrefix(strings.TrimSpace(params), "q=")
-			weight, err := strconv.ParseFloat(q, 64)
-			return !ok || err == nil && weight > 0
-		}
-	}
-	return false
+	p.bytes.WithLabelValues("identity").Set(float64(plain))
+	p.bytes.WithLabelValues("gzip").Set(float64(zipped))
 }

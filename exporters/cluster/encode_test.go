@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/candlestack/candlestack/exporters/exposition"
 	"github.com/candlestack/candlestack/exporters/snapshot"
 )
 
@@ -46,12 +47,12 @@ func FuzzNames(f *testing.F) {
 			t.Errorf("%d groups of %q and %q: %v", len(found), one, other, found)
 		}
 		for _, name := range []string{one, other} {
-			if utf8.ValidString(name) && len(name) <= longest && !found[name] {
+			if utf8.ValidString(name) && len(name) <= exposition.Longest && !found[name] {
 				t.Errorf("no group %q in %v", name, found)
 			}
 		}
 		for name := range found {
-			if len(name) > 3*longest {
+			if len(name) > 3*exposition.Longest {
 				t.Errorf("a name of %d bytes", len(name))
 			}
 		}

@@ -5,53 +5,59 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/candlestack/candlestack/exporters/exposition"
 	"github.com/candlestack/candlestack/exporters/snapshot"
 	"github.com/candlestack/candlestack/services/telemetry"
 )
 
+// encoder knows how a cluster is told.
+type encoder struct{ exposition.Encoder }
+
+func (e *encoder) of(f family) { e.Of(exposition.Family{Name: f.name, Kind: f.kind, Help: f.help}) }
+
 // Append appends the exposition of s to dst, and returns it with the number of
 // its series.
 func (c *Config) Append(dst []byte, s *snapshot.Snapshot) (text []byte, series int) {
-	e := &encoder{b: dst, constant: c.constant}
+	e := &encoder{exposition.NewEncoder(dst, c.constant)}
 	e.of(up)
-	e.bool(s.Up)
+	e.Bool(s.Up)
 	v := telemetry.BuildVersion()
 	e.of(buildInfo)
-	e.int(1, label("branch", ""), ",", label("goarch", runtime.GOARCH), ",", label("goos", runtime.GOOS), ",", label("goversion", v.Go), ",",
-		label("revision", v.Revision), ",", label("tags", ""), ",", label("version", v.Version))
+	e.Int(1, exposition.Label("branch", ""), ",", exposition.Label("goarch", runtime.GOARCH), ",", exposition.Label("goos", runtime.GOOS), ",", exposition.Label("goversion", v.Go), ",",
+		exposition.Label("revision", v.Revision), ",", exposition.Label("tags", ""), ",", exposition.Label("version", v.Version))
 	if s.ClusterID != "" {
 		e.cluster(s)
 	}
-	var parts numbers
+	var parts exposition.Numbers
 	topics := e.topics(s, &parts)
 	e.groups(c, s, topics, &parts)
-	return e.b, e.series
+	return e.Text()
 }
 
 func (e *encoder) cluster(s *snapshot.Snapshot) {
 	e.of(clusterInfo)
-	e.int(1, label("cluster_id", s.ClusterID), ",", label("version", s.Version), ",", label("mode", s.Mode))
+	e.Int(1, exposition.Label("cluster_id", s.ClusterID), ",", exposition.Label("version", s.Version), ",", exposition.Label("mode", s.Mode))
 	if s.Controller >= 0 {
 		e.of(controllerID)
-		e.int(int64(s.Controller))
+		e.Int(int64(s.Controller))
 	}
 	alive := 0
 	e.of(brokerInfo)
 	for _, b := range s.Brokers {
 		if b.Alive {
 			alive++
-			e.int(1, id(b.ID), ",", label("address", b.Host+":"+strconv.Itoa(int(b.Port))))
+			e.Int(1, id(b.ID), ",", exposition.Label("address", b.Host+":"+strconv.Itoa(int(b.Port))))
 		}
 	}
 	e.of(brokers)
-	e.int(int64(alive))
+	e.Int(int64(alive))
 	e.of(brokerUp)
 	for _, b := range s.Brokers {
-		e.bool(b.Up, id(b.ID))
+		e.Bool(b.Up, id(b.ID))
 	}
 }
 
-func id(broker int32) string { return label("id", strconv.Itoa(int(broker))) }
+func id(broker int32) string { return exposition.Label("id", strconv.Itoa(int(broker))) }
 
 // topic is a topic with its label.
 type topic struct {
@@ -60,58 +66,58 @@ type topic struct {
 }
 
 // topics writes what is of topics and partitions, and returns topics by name.
-func (e *encoder) topics(s *snapshot.Snapshot, parts *numbers) map[string]topic {
+func (e *encoder) topics(s *snapshot.Snapshot, parts *exposition.Numbers) map[string]topic {
 	topics := make([]topic, len(s.Topics))
 	byName := make(map[string]topic, len(s.Topics))
 	for i := range s.Topics {
-		topics[i] = topic{&s.Topics[i], label("topic", s.Topics[i].Name)}
+		topics[i] = topic{&s.Topics[i], exposition.Label("topic", s.Topics[i].Name)}
 		byName[s.Topics[i].Name] = topics[i]
 	}
 	e.of(topicPartitions)
 	for _, t := range topics {
-		e.int(int64(len(t.Partitions)), t.label)
+		e.Int(int64(len(t.Partitions)), t.label)
 	}
 	each := func(f family, write func(t topic, p *snapshot.Partition, partition string)) {
 		e.of(f)
 		for _, t := range topics {
 			for i := range t.Partitions {
-				write(t, &t.Partitions[i], parts.partition(t.Partitions[i].ID))
+				write(t, &t.Partitions[i], parts.Partition(t.Partitions[i].ID))
 			}
 		}
 	}
 	each(currentOffset, func(t topic, p *snapshot.Partition, partition string) {
 		if p.End >= 0 {
-			e.int(p.End, t.label, partition)
+			e.Int(p.End, t.label, partition)
 		}
 	})
 	each(oldestOffset, func(t topic, p *snapshot.Partition, partition string) {
 		if p.Start >= 0 {
-			e.int(p.Start, t.label, partition)
+			e.Int(p.Start, t.label, partition)
 		}
 	})
 	each(leader, func(t topic, p *snapshot.Partition, partition string) {
 		if p.Leader >= 0 {
-			e.int(int64(p.Leader), t.label, partition)
+			e.Int(int64(p.Leader), t.label, partition)
 		}
 	})
 	each(replicas, func(t topic, p *snapshot.Partition, partition string) {
-		e.int(int64(len(p.Replicas)), t.label, partition)
+		e.Int(int64(len(p.Replicas)), t.label, partition)
 	})
 	each(inSync, func(t topic, p *snapshot.Partition, partition string) {
-		e.int(int64(len(p.ISR)), t.label, partition)
+		e.Int(int64(len(p.ISR)), t.label, partition)
 	})
 	each(preferred, func(t topic, p *snapshot.Partition, partition string) {
-		e.bool(p.Leader >= 0 && len(p.Replicas) > 0 && p.Leader == p.Replicas[0], t.label, partition)
+		e.Bool(p.Leader >= 0 && len(p.Replicas) > 0 && p.Leader == p.Replicas[0], t.label, partition)
 	})
 	each(underReplicated, func(t topic, p *snapshot.Partition, partition string) {
-		e.bool(len(p.ISR) < len(p.Replicas), t.label, partition)
+		e.Bool(len(p.ISR) < len(p.Replicas), t.label, partition)
 	})
 	each(offline, func(t topic, p *snapshot.Partition, partition string) {
-		e.bool(p.Leader < 0, t.label, partition)
+		e.Bool(p.Leader < 0, t.label, partition)
 	})
 	each(underMinISR, func(t topic, p *snapshot.Partition, partition string) {
 		if t.MinISR > 0 {
-			e.bool(len(p.ISR) < t.MinISR, t.label, partition)
+			e.Bool(len(p.ISR) < t.MinISR, t.label, partition)
 		}
 	})
 	return byName
@@ -132,12 +138,12 @@ type reading struct {
 }
 
 // groups writes what is of groups.
-func (e *encoder) groups(c *Config, s *snapshot.Snapshot, topics map[string]topic, parts *numbers) {
+func (e *encoder) groups(c *Config, s *snapshot.Snapshot, topics map[string]topic, parts *exposition.Numbers) {
 	labels := make([]string, len(s.Groups))
 	var readings []reading
 	for i := range s.Groups {
 		g := &s.Groups[i]
-		labels[i] = label("consumergroup", g.Name)
+		labels[i] = exposition.Label("consumergroup", g.Name)
 		for j := range g.Topics {
 			if t, ok := topics[g.Topics[j].Name]; ok && c.Granularity != "group" {
 				readings = append(readings, reading{GroupTopic: &g.Topics[j], topic: t, labels: labels[i] + "," + t.label, group: i})
@@ -147,55 +153,55 @@ func (e *encoder) groups(c *Config, s *snapshot.Snapshot, topics map[string]topi
 	e.of(groupMembers)
 	for i, g := range s.Groups {
 		if g.Described {
-			e.int(int64(g.Members), labels[i])
+			e.Int(int64(g.Members), labels[i])
 		}
 	}
 	e.of(groupEmpty)
 	for i, g := range s.Groups {
 		if g.Described {
-			e.int(int64(g.EmptyMembers), labels[i])
+			e.Int(int64(g.EmptyMembers), labels[i])
 		}
 	}
 	e.of(groupInfo)
 	for i, g := range s.Groups {
-		e.int(1, labels[i], ",", label("coordinator", strconv.Itoa(int(g.Coordinator))), ",", label("type", g.Type), ",",
-			label("protocol_type", g.ProtocolType), ",", label("assignor", g.Assignor))
+		e.Int(1, labels[i], ",", exposition.Label("coordinator", strconv.Itoa(int(g.Coordinator))), ",", exposition.Label("type", g.Type), ",",
+			exposition.Label("protocol_type", g.ProtocolType), ",", exposition.Label("assignor", g.Assignor))
 	}
 	quoted := make([]string, len(states))
 	for i, state := range states {
-		quoted[i] = "," + label("state", state)
+		quoted[i] = "," + exposition.Label("state", state)
 	}
 	e.of(groupState)
 	for i, g := range s.Groups {
 		for j, state := range states {
-			e.bool(g.State == state, labels[i], quoted[j])
+			e.Bool(g.State == state, labels[i], quoted[j])
 		}
 		if g.State != "" && !slices.Contains(states, g.State) {
-			e.bool(true, labels[i], ",", label("state", g.State))
+			e.Bool(true, labels[i], ",", exposition.Label("state", g.State))
 		}
 	}
 	e.of(groupStateChanges)
 	for i, g := range s.Groups {
-		e.int(g.StateChanges, labels[i])
+		e.Int(g.StateChanges, labels[i])
 	}
 	e.of(groupAssigned)
 	for i := range readings {
 		if r := &readings[i]; s.Groups[r.group].Described {
-			e.int(int64(len(r.Assigned)), r.labels)
+			e.Int(int64(len(r.Assigned)), r.labels)
 		}
 	}
 	e.offsets(c, s, readings, parts)
 	e.of(groupLastCommit)
 	for i := range readings {
 		if r := &readings[i]; !r.LastCommit.IsZero() {
-			e.millis(r.LastCommit.UnixMilli(), r.labels)
+			e.Millis(r.LastCommit.UnixMilli(), r.labels)
 		}
 	}
 }
 
 // offsets writes what is of commits. A partition without one is -1, if the group
 // has one of another partition of the topic; it does not count in sums.
-func (e *encoder) offsets(c *Config, s *snapshot.Snapshot, readings []reading, parts *numbers) {
+func (e *encoder) offsets(c *Config, s *snapshot.Snapshot, readings []reading, parts *exposition.Numbers) {
 	byPartition := c.Granularity == "partition"
 	each := func(f family, write func(r *reading, p *snapshot.Partition, commit *snapshot.Commit, partition string)) {
 		e.of(f)
@@ -217,7 +223,7 @@ func (e *encoder) offsets(c *Config, s *snapshot.Snapshot, readings []reading, p
 				if next < len(r.Commits) && r.Commits[next].Partition == p.ID {
 					commit = &r.Commits[next]
 				}
-				write(r, p, commit, parts.partition(p.ID))
+				write(r, p, commit, parts.Partition(p.ID))
 			}
 		}
 	}
@@ -231,13 +237,13 @@ func (e *encoder) offsets(c *Config, s *snapshot.Snapshot, readings []reading, p
 			r.sum += offset
 		}
 		if byPartition {
-			e.int(offset, r.labels, partition)
+			e.Int(offset, r.labels, partition)
 		}
 	})
-	if !e.begun {
+	if !e.Begun() {
 		// Dashboard 7589 takes its variables from this family, and stays blank
 		// where there is no series of it. This one fits no panel.
-		e.int(0)
+		e.Int(0)
 	}
 	each(groupLag, func(r *reading, p *snapshot.Partition, commit *snapshot.Commit, partition string) {
 		lag := int64(-1)
@@ -250,7 +256,7 @@ func (e *encoder) offsets(c *Config, s *snapshot.Snapshot, readings []reading, p
 			r.lag += lag
 		}
 		if byPartition {
-			e.int(lag, r.labels, partition)
+			e.Int(lag, r.labels, partition)
 		}
 	})
 	now := s.Time.UnixMilli()
@@ -264,18 +270,18 @@ func (e *encoder) offsets(c *Config, s *snapshot.Snapshot, readings []reading, p
 		}
 		r.oldest = max(r.oldest, age)
 		if byPartition {
-			e.millis(age, r.labels, partition)
+			e.Millis(age, r.labels, partition)
 		}
 	})
 	if byPartition {
 		each(groupBelowStart, func(r *reading, p *snapshot.Partition, commit *snapshot.Commit, partition string) {
 			if commit != nil && p.Start >= 0 {
-				e.int(max(0, p.Start-commit.Offset), r.labels, partition)
+				e.Int(max(0, p.Start-commit.Offset), r.labels, partition)
 			}
 		})
 		each(groupRetention, func(r *reading, _ *snapshot.Partition, commit *snapshot.Commit, partition string) {
 			if commit != nil && !commit.Oldest.IsZero() && r.topic.Retention > 0 {
-				e.millis(max(0, r.topic.Retention.Milliseconds()-(now-commit.Oldest.UnixMilli())), r.labels, partition)
+				e.Millis(max(0, r.topic.Retention.Milliseconds()-(now-commit.Oldest.UnixMilli())), r.labels, partition)
 			}
 		})
 	}
@@ -287,7 +293,7 @@ func (e *encoder) offsets(c *Config, s *snapshot.Snapshot, readings []reading, p
 			}
 		}
 	}
-	sums(groupOffsetSum, func(r *reading) int64 { return r.sum }, e.int)
-	sums(groupLagSum, func(r *reading) int64 { return r.lag }, e.int)
-	sums(groupLagMax, func(r *reading) int64 { return r.oldest }, e.millis)
+	sums(groupOffsetSum, func(r *reading) int64 { return r.sum }, e.Int)
+	sums(groupLagSum, func(r *reading) int64 { return r.lag }, e.Int)
+	sums(groupLagMax, func(r *reading) int64 { return r.oldest }, e.Millis)
 }
