@@ -75,6 +75,7 @@ type GroupConfig struct {
 type RefreshConfig struct {
 	Interval      time.Duration `help:"Time from one look at the cluster to the next. Lag in seconds is exact to this." default:"15s"`
 	Deadline      time.Duration `help:"Longest look; what has not answered by then is missing." default:"10s"`
+	LogDirs       time.Duration `name:"log-dirs" help:"Time from one question for the sizes of logs to the next; 0: never ask." default:"1m"`
 	BrokerTimeout time.Duration `help:"Longest time that one broker may take for one answer; after it the broker is left out until the next look." default:"1s"`
 }
 
@@ -127,6 +128,7 @@ func (c *Config) Validate() error {
 	r := c.Refresh
 	check(r.Interval >= 100*time.Millisecond, "--refresh.interval", r.Interval, "is less than 100ms")
 	check(r.Deadline >= 100*time.Millisecond, "--refresh.deadline", r.Deadline, "is less than 100ms")
+	check(r.LogDirs >= 0, "--refresh.log-dirs", r.LogDirs, "is negative")
 	check(r.BrokerTimeout >= 100*time.Millisecond && r.BrokerTimeout <= r.Deadline, "--refresh.broker-timeout", r.BrokerTimeout, "is not between 100ms and --refresh.deadline")
 	if _, err := c.mechanism(); err != nil {
 		errs = append(errs, err)

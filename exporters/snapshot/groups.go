@@ -49,7 +49,9 @@ func (l *look) groups(ctx context.Context) (found []*Group, whole bool) {
 			whole = false
 			return
 		}
+		l.listed[id] = map[GroupKind]int{}
 		for _, g := range resp.Groups {
+			l.listed[id][GroupKind{cmp.Or(strings.ToLower(g.GroupType), "classic"), g.GroupState}]++
 			if l.cfg.Group.match.shows(g.Group) {
 				found = append(found, &Group{Name: g.Group, Coordinator: id, State: g.GroupState,
 					Type: cmp.Or(strings.ToLower(g.GroupType), "classic"), ProtocolType: g.ProtocolType})

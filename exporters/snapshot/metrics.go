@@ -31,6 +31,7 @@ const (
 	phaseCommits  = "commits"
 	phaseOffsets  = "offsets"
 	phaseTimes    = "times"
+	phaseLogs     = "logs"
 )
 
 // noAnswer is the code of a request that a broker did not answer.
@@ -38,7 +39,8 @@ const noAnswer = "no_answer"
 
 // asked are the APIs that we use, with the least version that serves us.
 var asked = map[kmsg.Key]int16{kmsg.Metadata: 0, kmsg.ListGroups: 0, kmsg.DescribeGroups: 0, kmsg.ConsumerGroupDescribe: 0,
-	kmsg.OffsetFetch: 8, kmsg.ListOffsets: 1, kmsg.DescribeConfigs: 0, kmsg.DescribeQuorum: 0}
+	kmsg.OffsetFetch: 8, kmsg.ListOffsets: 1, kmsg.DescribeConfigs: 0, kmsg.DescribeQuorum: 0,
+	kmsg.DescribeCluster: 2, kmsg.ListPartitionReassignments: 0, kmsg.DescribeLogDirs: 1}
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	opts := func(name, help string) prometheus.Opts {
@@ -71,7 +73,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, outcome := range []string{"ok", "error"} {
 		m.refresh.WithLabelValues(outcome)
 	}
-	for _, phase := range []string{phaseMetadata, phaseGroups, phaseCommits, phaseOffsets, phaseTimes} {
+	for _, phase := range []string{phaseMetadata, phaseGroups, phaseCommits, phaseOffsets, phaseTimes, phaseLogs} {
 		m.phase.WithLabelValues(phase)
 	}
 	for _, direction := range []string{"sent", "received"} {

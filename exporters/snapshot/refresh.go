@@ -23,9 +23,11 @@ type look struct {
 	brokers []int32 // alive
 	ids     map[[16]byte]string
 
-	mu    sync.Mutex
-	down  map[int32]error
-	codes map[kmsg.Key]map[int16]bool
+	mu   sync.Mutex
+	down map[int32]error
+	// listed are the groups that brokers coordinate, counted.
+	listed map[int32]map[GroupKind]int
+	codes  map[kmsg.Key]map[int16]bool
 }
 
 // ask sends a request to one broker, without a second try: the next look is one.
@@ -135,7 +137,7 @@ func (l *look) metadata(ctx context.Context, s *Snapshot) error {
 		topic := Topic{Name: *t.Topic, ID: t.TopicID, Partitions: make([]Partition, 0, len(t.Partitions))}
 		for _, p := range t.Partitions {
 			topic.Partitions = append(topic.Partitions, Partition{ID: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch,
-				Replicas: p.Replicas, ISR: p.ISR, Start: -1, End: -1})
+				Replicas: p.Replicas, ISR: p.ISR, Offline: p.OfflineReplicas, Start: -1, End: -1})
 		}
 		slices.SortFunc(topic.Partitions, func(a, b Partition) int { return cmp.Compare(a.ID, b.ID) })
 		l.ids[t.TopicID] = topic.Name
@@ -233,7 +235,7 @@ func (l *look) quorum(ctx context.Context, s *Snapshot) {
 		}
 		if l.code(kmsg.DescribeQuorum, resp.ErrorCode) && len(resp.Topics) == 1 && len(resp.Topics[0].Partitions) == 1 &&
 			l.code(kmsg.DescribeQuorum, resp.Topics[0].Partitions[0].ErrorCode) {
-			s.Controller = resp.Topics[0].Partitions[0].LeaderID
+			s.Controller, s.Epoch = resp.Topics[0].Partitions[0].LeaderID, resp.Topics[0].Partitions[0].LeaderEpoch
 		}
 		return
 	}

@@ -20,6 +20,8 @@ type Snapshot struct {
 	// Controller is the id of KRaft's active controller, or -1: not known. That of
 	// Metadata is any broker's and says nothing (kafka-observability.md §0.8).
 	Controller int32
+	Epoch      int32 // of the active controller
+	Fenced     int   // brokers that are registered and may not serve; -1: not known
 	Brokers    []Broker
 	Topics     []Topic
 	Groups     []Group
@@ -35,6 +37,28 @@ type Broker struct {
 	Rack  string
 	Alive bool // is in the cluster's metadata
 	Up    bool // is alive and answered all that it was asked in this look
+	// Groups counts the groups that it coordinates, also those that are not shown;
+	// nil: not known.
+	Groups map[GroupKind]int
+	Logs   *Logs // nil: not known
+}
+
+// GroupKind is what groups are counted by. Words are as in Group.
+type GroupKind struct{ Type, State string }
+
+// Logs is what a broker holds on its disks. It is asked for more seldom than the rest.
+type Logs struct {
+	Time  time.Time
+	Dirs  []LogDir
+	Sizes map[[16]byte][]int64 // bytes of each partition of a topic, by its id; -1: holds none
+}
+
+// LogDir is a directory of logs.
+type LogDir struct {
+	Path          string
+	Offline       bool  // its disk failed
+	Total, Usable int64 // bytes of the volume; -1: not known
+	Used          int64 // bytes of the logs of topics that are shown
 }
 
 // Topic is a topic with its partitions.
@@ -54,6 +78,9 @@ type Partition struct {
 	LeaderEpoch int32
 	Replicas    []int32
 	ISR         []int32
+	Offline     []int32 // replicas on brokers that are away, or on disks that failed
+	Adding      []int32 // replicas that a reassignment adds
+	Reassigning bool
 	Start, End  int64 // log start and high watermark; -1: not known
 }
 

@@ -35,6 +35,8 @@ type Snapshotter struct {
 	groups     map[string]*Group
 	history    history
 	configured map[string]settings
+	logs       map[int32]*Logs
+	logsAt     time.Time
 	apis       *kversion.Versions
 	apisAt     time.Time
 	complaint  string
@@ -54,7 +56,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Snapshotter,
 	if err != nil {
 		return nil, fmt.Errorf("--kafka.server %q: %w", cfg.Kafka.Server, err)
 	}
-	s.current.Store(&Snapshot{Controller: -1})
+	s.current.Store(&Snapshot{Controller: -1, Fenced: -1})
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "candlestack_exporter", Name: "snapshot_age_seconds",
 		Help: "Age of what is shown; 0 before the first look that succeeded.",
@@ -121,7 +123,7 @@ func (s *Snapshotter) failed(now time.Time) *Snapshot {
 	last := *s.Current()
 	if now.Sub(last.Time) > 2*s.cfg.Refresh.Interval {
 		s.groups = nil
-		return &Snapshot{Time: last.Time, Controller: -1}
+		return &Snapshot{Time: last.Time, Controller: -1, Fenced: -1}
 	}
 	last.Up = false
 	last.Brokers = slices.Clone(last.Brokers)
@@ -133,8 +135,8 @@ func (s *Snapshotter) failed(now time.Time) *Snapshot {
 
 // look asks for everything. The order matters: commits before end offsets.
 func (s *Snapshotter) look(ctx context.Context) (*Snapshot, error) {
-	l := &look{Snapshotter: s, now: time.Now(), ids: map[[16]byte]string{}, down: map[int32]error{}, codes: map[kmsg.Key]map[int16]bool{}}
-	next := &Snapshot{Up: true, Dropped: map[string]int{}}
+	l := &look{Snapshotter: s, now: time.Now(), ids: map[[16]byte]string{}, listed: map[int32]map[GroupKind]int{}, down: map[int32]error{}, codes: map[kmsg.Key]map[int16]bool{}}
+	next := &Snapshot{Up: true, Fenced: -1, Dropped: map[string]int{}}
 	if err := l.metadata(ctx, next); err != nil {
 		return nil, err
 	}
@@ -143,6 +145,8 @@ func (s *Snapshotter) look(ctx context.Context) (*Snapshot, error) {
 	go func() {
 		defer close(aside)
 		l.quorum(ctx, next)
+		l.fenced(ctx, next)
+		l.reassignments(ctx, next.Topics)
 		l.configs(ctx, next.Topics)
 	}()
 	groups, whole := l.groups(ctx)
@@ -162,10 +166,12 @@ func (s *Snapshotter) look(ctx context.Context) (*Snapshot, error) {
 	s.history.add(next.Time.UnixMilli(), next.Topics)
 	s.groups = l.merge(groups, whole)
 	l.date(ctx, next.Topics)
+	l.logDirs(ctx, next.Topics)
 	next.Groups = s.visible(next)
 	for i := range next.Brokers {
 		b := &next.Brokers[i]
 		b.Up = b.Alive && l.down[b.ID] == nil
+		b.Groups, b.Logs = l.listed[b.ID], s.logs[b.ID]
 	}
 	for api, codes := range l.codes {
 		s.metrics.answered(api, codes)
