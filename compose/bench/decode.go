@@ -37,7 +37,11 @@ func parseBench(out []byte, name string) map[string][]float64 {
 	values := map[string][]float64{}
 	for line := range bytes.Lines(out) {
 		words := strings.Fields(string(line))
-		if len(words) < 4 || words[0] != name && !strings.HasPrefix(words[0], name+"-") {
+		if len(words) < 4 {
+			continue
+		}
+		rest, found := strings.CutPrefix(words[0], name)
+		if _, err := strconv.Atoi(strings.TrimPrefix(rest, "-")); !found || rest != "" && err != nil { // -2 is the number of CPUs
 			continue
 		}
 		for i := 2; i+1 < len(words); i += 2 {

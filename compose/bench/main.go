@@ -18,7 +18,7 @@ import (
 
 // flags of the program.
 type flags struct {
-	Benchmarks []string `arg:"" optional:"" help:"What to measure: sink, documents, decode, latency, backfill, recovery. Default: all."`
+	Benchmarks []string `arg:"" optional:"" help:"What to measure: sink, documents, decode, latency, backfill, recovery, exporter. Default: all."`
 	Rows       int      `help:"Candles in the sink's backlog." default:"1000000"`
 	Runs       int      `help:"Runs of the sink and of decode, tries of recovery." default:"3"`
 	Quick      bool     `help:"Everything small, in a couple of minutes: to see that it works, not to quote."`
@@ -32,7 +32,7 @@ type benchmark struct {
 }
 
 var benchmarks = []benchmark{
-	{"sink", benchSink}, {"documents", benchDocuments}, {"decode", benchDecode}, {"latency", benchLatency}, {"backfill", benchBackfill}, {"recovery", benchRecovery},
+	{"sink", benchSink}, {"documents", benchDocuments}, {"decode", benchDecode}, {"latency", benchLatency}, {"backfill", benchBackfill}, {"recovery", benchRecovery}, {"exporter", benchExporter},
 }
 
 func main() {
