@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/candlestack/candlestack/exporters/broker"
 	"github.com/candlestack/candlestack/exporters/cluster"
 	"github.com/candlestack/candlestack/exporters/snapshot"
 	"github.com/candlestack/candlestack/exporters/stores"
@@ -26,6 +29,7 @@ type flags struct {
 	Web      webConfig           `embed:"" prefix:"web."`
 	Snapshot snapshot.Config     `embed:""`
 	Cluster  cluster.Config      `embed:""`
+	Broker   broker.Config       `embed:""`
 	Stores   stores.Config       `embed:""`
 	Ignored  ignored             `embed:""`
 	Version  bool                `help:"Print the version and end."`
@@ -33,7 +37,7 @@ type flags struct {
 
 // validate reports all that cannot work.
 func (f *flags) validate() error {
-	return errors.Join(f.Log.Validate(), f.Web.Validate(), f.Snapshot.Validate(), f.Cluster.Validate(), f.Stores.Validate(), f.Ignored.Validate())
+	return errors.Join(f.Log.Validate(), f.Web.Validate(), f.Snapshot.Validate(), f.Cluster.Validate(), f.Broker.Validate(), f.Stores.Validate(), f.Ignored.Validate())
 }
 
 // Exit codes.
@@ -102,14 +106,26 @@ func (f *flags) run(ctx context.Context, log *slog.Logger, stderr io.Writer) int
 		tell(stderr, err)
 		return exitMistake
 	}
+	brokers, err := broker.New(f.Broker, reg)
+	if err != nil {
+		tell(stderr, err)
+		return exitMistake
+	}
 	snapshots, err := snapshot.New(f.Snapshot, log, reg)
 	if err != nil {
 		tell(stderr, err)
 		return exitMistake
 	}
-	snapshots.OnChange = page.Show
+	snapshots.OnChange = func(s *snapshot.Snapshot) {
+		page.Show(s)
+		brokers.Show(s)
+	}
 	snapshots.Report = func(problem string) { health.Set("kafka", problem) }
 	server.handle(f.Web.TelemetryPath, page)
+	handlers := brokers.Handlers()
+	for _, path := range slices.Sorted(maps.Keys(handlers)) {
+		server.handle(path, handlers[path])
+	}
 	options, err := f.Snapshot.Options()
 	if err != nil {
 		tell(stderr, err)

@@ -177,6 +177,9 @@ func TestKafkaComesLater(t *testing.T) {
 	defer fake.Close()
 	eventually(t, func() bool { _, body := get(t, url+"/metrics"); return strings.Contains(body, "\nkafka_up 1\n") })
 	eventually(t, func() bool { status, _ := get(t, url+"/-/ready"); return status == 200 })
+	for _, path := range []string{"/broker/0/metrics", "/controller/metrics", "/sd"} {
+		eventually(t, func() bool { status, _ := get(t, url+path); return status == 200 })
+	}
 	if _, body := get(t, url+"/exporter/metrics"); !strings.Contains(body, "candlestack_exporter_refresh_duration_seconds_count") {
 		t.Error("own metrics are missing")
 	}

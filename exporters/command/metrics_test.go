@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/candlestack/candlestack/exporters/broker"
 	"github.com/candlestack/candlestack/exporters/cluster"
 	"github.com/candlestack/candlestack/exporters/snapshot"
 	"github.com/candlestack/candlestack/exporters/stores"
@@ -49,12 +50,16 @@ func TestMetricsDocument(t *testing.T) {
 	if _, err := cluster.New(page, own); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := broker.New(broker.Config{Dialects: []string{"jmx"}}, own); err != nil {
+		t.Fatal(err)
+	}
 	var b bytes.Buffer
 	b.WriteString("# Metrics of candlestack-exporter\n\nThis page is generated: a test writes it with -update, and compares it without.\n\n" +
 		"## The cluster\n\nServed at `/metrics`, as text that is encoded once a refresh. Names, labels and meaning of most are kafka_exporter's.\n\n")
 	if err := telemetry.Document(&b, shown(t, page)); err != nil {
 		t.Fatal(err)
 	}
+	b.WriteString("\n## Brokers and the controller\n\nServed at `/broker/{id}/metrics` and `/controller/metrics`, which Prometheus finds by `/sd`. [FIDELITY.md](FIDELITY.md) lists them.\n")
 	held := telemetry.NewCatalogue()
 	asked, err := stores.New(stores.Config{
 		MySQL: stores.MySQLConfig{Group: "sink"}, MongoDB: stores.MongoDBConfig{Database: "news"},
@@ -117,6 +122,9 @@ func TestOwnMetricsAreClean(t *testing.T) {
 	}
 	defer s.Close()
 	if _, err := cluster.New(cluster.Config{Granularity: "partition"}, reg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := broker.New(broker.Config{Dialects: []string{"jmx", "strimzi"}}, reg); err != nil {
 		t.Fatal(err)
 	}
 	s.Refresh(t.Context()) // nobody answers

@@ -34,7 +34,7 @@ const (
 	storeMetrics = "/stores/metrics"
 )
 
-var reserved = []string{"/", ownMetrics, storeMetrics, "/healthz", "/-/healthy", "/-/ready"}
+var reserved = []string{"/", ownMetrics, storeMetrics, "/controller/metrics", "/sd", "/healthz", "/-/healthy", "/-/ready"}
 
 // Validate reports all settings that cannot work.
 func (c *webConfig) Validate() error {
@@ -97,9 +97,11 @@ func (s *server) close() { _ = s.listener.Close() }
 
 func (s *server) addr() string { return s.listener.Addr().String() }
 
-// handle serves a page, and names it on the landing page.
+// handle serves a page, and names it on the landing page if it is one alone.
 func (s *server) handle(path string, page http.Handler) {
-	s.paths = append(s.paths, path)
+	if !strings.Contains(path, "{") {
+		s.paths = append(s.paths, path)
+	}
 	s.mux.Handle("GET "+path, page)
 }
 
