@@ -59,7 +59,7 @@ func at(t testing.TB, addrs []string, dialects ...string) *world {
 		Kafka:   snapshot.KafkaConfig{Server: addrs},
 		Topic:   snapshot.TopicConfig{Filter: ".*", Exclude: "^$"},
 		Group:   snapshot.GroupConfig{Filter: ".*", Exclude: "^$"},
-		Refresh: snapshot.RefreshConfig{Interval: time.Minute, Deadline: 20 * time.Second, BrokerTimeout: 10 * time.Second, LogDirs: time.Nanosecond},
+		Refresh: snapshot.RefreshConfig{Interval: time.Minute, Deadline: 20 * time.Second, BrokerTimeout: 3 * time.Second, LogDirs: time.Nanosecond},
 	}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
