@@ -3,6 +3,7 @@ package probe_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -175,8 +176,12 @@ func eventually(t *testing.T, ok func() bool, format string, args ...any) {
 	}
 }
 
-// fails makes the requests of a key to a broker fail until stop is called; -1 are all keys.
-func (w *world) fails(key int16, broker int32) (stop func()) {
+// errCut cuts the connection.
+var errCut = errors.New("cut")
+
+// fails makes the requests of a key to a broker fail until stop is called; -1 are
+// all keys. Without an error the broker is silent.
+func (w *world) fails(key int16, broker int32, err error) (stop func()) {
 	var mu sync.Mutex
 	stopped := false
 	w.fake.ControlKey(key, func(kmsg.Request) (kmsg.Response, error, bool) {
@@ -186,7 +191,7 @@ func (w *world) fails(key int16, broker int32) (stop func()) {
 		if stopped || w.fake.CurrentNode() != broker {
 			return nil, nil, false
 		}
-		return nil, context.Canceled, true
+		return nil, err, true
 	})
 	return func() {
 		mu.Lock()

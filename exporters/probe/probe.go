@@ -148,7 +148,7 @@ func (p *Probe) look(ctx context.Context) {
 	old := p.view.Load()
 	if problem == nil {
 		next.topic = found.topic
-		next.coordinator = p.coordinator(ctx)
+		next.coordinator = p.coordinator(ctx, old.coordinator)
 		for id, led := range found.led {
 			next.partitions[id] = led[0]
 			if one, ok := old.partitions[id]; ok && slices.Contains(led, one) {

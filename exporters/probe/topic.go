@@ -116,18 +116,22 @@ func (p *Probe) openProducer(ctx context.Context) error {
 	return nil
 }
 
-// coordinator finds the broker that takes our commits; -1 if there is none.
-func (p *Probe) coordinator(ctx context.Context) int32 {
+// coordinator finds the broker that takes our commits; -1 if there is none. Where
+// the broker that was asked does not answer, it is the old one.
+func (p *Probe) coordinator(ctx context.Context, old int32) int32 {
 	bounded, cancel := context.WithTimeout(ctx, p.cfg.Deadline)
 	defer cancel()
 	begin := time.Now()
 	found := kadm.NewClient(p.client).FindGroupCoordinators(bounded, p.cfg.Group)[p.cfg.Group]
-	if ctx.Err() != nil {
+	var answer *kerr.Error
+	switch {
+	case found.Err == nil:
+		return found.NodeID
+	case ctx.Err() != nil:
 		return -1
+	case old >= 0 && !errors.As(found.Err, &answer):
+		return old
 	}
-	if found.Err != nil {
-		observe(p.m.commit, nobody, time.Since(begin), found.Err)
-		return -1
-	}
-	return found.NodeID
+	observe(p.m.commit, nobody, time.Since(begin), found.Err)
+	return -1
 }
