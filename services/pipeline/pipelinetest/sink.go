@@ -232,11 +232,19 @@ func testConcurrent(t *testing.T, s pipeline.Sink, read Reader) {
 }
 
 func testCancelled(t *testing.T, s pipeline.Sink, read Reader) {
+	writeCancelled(t, s, Candle(0))
+	want(t, read, plain(Candle(0))...)
+}
+
+// writeCancelled writes e with a context that has ended, and then with one that
+// has not.
+func writeCancelled(t *testing.T, s pipeline.Sink, e market.Event) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.Write(ctx, pipeline.Batch{Candle(0)})
+		_, err := s.Write(ctx, pipeline.Batch{e})
 		done <- err
 	}()
 	select {
@@ -250,6 +258,5 @@ func testCancelled(t *testing.T, s pipeline.Sink, read Reader) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("a cancelled write did not return in 30 s")
 	}
-	write(t, s, Candle(0))
-	want(t, read, plain(Candle(0))...)
+	write(t, s, e)
 }

@@ -1,8 +1,6 @@
 package pipelinetest
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -233,24 +231,6 @@ func testPostConcurrent(t *testing.T, s pipeline.Sink, read PostReader) {
 }
 
 func testPostCancelled(t *testing.T, s pipeline.Sink, read PostReader) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	done := make(chan error, 1)
-	go func() {
-		_, err := s.Write(ctx, pipeline.Batch{Post(0)})
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("want %v, got %v", context.Canceled, err)
-		}
-		if class, _ := pipeline.ClassOf(err); class == pipeline.Poison {
-			t.Error("a cancelled write is called poison")
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("a cancelled write did not return in 30 s")
-	}
-	write(t, s, Post(0))
+	writeCancelled(t, s, Post(0))
 	wantExactly(t, read, Post(0))
 }
