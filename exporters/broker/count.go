@@ -146,6 +146,9 @@ func (c *counts) partition(old *seenPartition, t *snapshot.Topic, p *snapshot.Pa
 		return
 	case old.epoch >= 0:
 		c.elections += int64(p.LeaderEpoch - old.epoch)
+		if p.LeaderEpoch > old.epoch && p.Leader < 0 {
+			c.elections-- // the last epoch is that of nobody
+		}
 		if p.Leader >= 0 && p.Leader != old.leader && len(old.isr) > 0 && !slices.Contains(old.isr, p.Leader) {
 			c.unclean++
 		}

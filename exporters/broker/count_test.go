@@ -74,13 +74,13 @@ func TestCounters(t *testing.T) {
 		{name: "it comes back", id: 1, leader: 1, isr: all, start: 50, end: 160, size: 1100, messages: 60, bytes: 600, shrinks: 1, expands: 1},
 		{name: "another leads", id: 1, leader: 2, epoch: 1, isr: all, start: 50, end: 170, size: 1200, messages: 70, bytes: 700, shrinks: 1, expands: 1, elections: 1},
 		{name: "a broker that trails", id: 1, leader: 1, isr: []int32{1}, start: 50, end: 170, size: 1200, messages: 70, bytes: 700, shrinks: 1, expands: 1, elections: 1},
-		{name: "none leads", id: 1, leader: -1, epoch: 2, isr: []int32{2}, end: -1, size: -1, messages: 70, bytes: 700, shrinks: 2, expands: 1, elections: 2},
-		{name: "unclean, cut short", id: 1, leader: 3, epoch: 3, isr: []int32{3}, start: 50, end: 150, size: 1000, messages: 70, bytes: 700, shrinks: 3, expands: 2, elections: 3, unclean: 1},
-		{name: "after the cut", id: 1, leader: 3, epoch: 3, isr: []int32{3}, start: 50, end: 155, size: 1050, messages: 75, bytes: 750, shrinks: 3, expands: 2, elections: 3, unclean: 1},
-		{name: "made anew", id: 2, leader: 3, isr: all, end: 7, size: 70, messages: 82, bytes: 820, shrinks: 3, expands: 2, elections: 3, unclean: 1},
-		{name: "gone", messages: 82, bytes: 820, shrinks: 3, expands: 2, elections: 3, unclean: 1, later: time.Minute},
-		{name: "back", id: 2, leader: 3, isr: all, end: 8, size: 80, messages: 83, bytes: 830, shrinks: 3, expands: 2, elections: 3, unclean: 1},
-		{name: "forgotten", later: 2 * memory, shrinks: 3, expands: 2, elections: 3, unclean: 1},
+		{name: "none leads", id: 1, leader: -1, epoch: 2, isr: []int32{2}, end: -1, size: -1, messages: 70, bytes: 700, shrinks: 2, expands: 1, elections: 1},
+		{name: "unclean, cut short", id: 1, leader: 3, epoch: 3, isr: []int32{3}, start: 50, end: 150, size: 1000, messages: 70, bytes: 700, shrinks: 3, expands: 2, elections: 2, unclean: 1},
+		{name: "after the cut", id: 1, leader: 3, epoch: 3, isr: []int32{3}, start: 50, end: 155, size: 1050, messages: 75, bytes: 750, shrinks: 3, expands: 2, elections: 2, unclean: 1},
+		{name: "made anew", id: 2, leader: 3, isr: all, end: 7, size: 70, messages: 82, bytes: 820, shrinks: 3, expands: 2, elections: 2, unclean: 1},
+		{name: "gone", messages: 82, bytes: 820, shrinks: 3, expands: 2, elections: 2, unclean: 1, later: time.Minute},
+		{name: "back", id: 2, leader: 3, isr: all, end: 8, size: 80, messages: 83, bytes: 830, shrinks: 3, expands: 2, elections: 2, unclean: 1},
+		{name: "forgotten", later: 2 * memory, shrinks: 3, expands: 2, elections: 2, unclean: 1},
 	}
 	c := newCounts()
 	now := time.Unix(1000, 0)

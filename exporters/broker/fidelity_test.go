@@ -49,7 +49,9 @@ func TestFidelityDocument(t *testing.T) {
 		"The exporter shows families under the names that Kafka's MBeans have behind jmx_exporter, made of what Kafka's own protocol tells. " +
 		"An exact one has the MBean's value, for the topics that are shown (`--topic.filter`). An approximate one stays within the bound of its help. " +
 		"What the protocol does not tell is not shown: no data is better than an invented zero. " +
-		"Numbers are those of boards on grafana.com. `candlestack_exporter_metric_fidelity` tells the same to Prometheus.\n")
+		"Numbers are those of boards on grafana.com. `candlestack_exporter_metric_fidelity` tells the same to Prometheus.\n\n" +
+		"Each broker is a target of its own, and so is the controller; one that is gone answers 503, so that `up` is 0. Prometheus finds them:\n\n" +
+		"```yaml\n- job_name: kafka-broker\n  http_sd_configs: [{url: \"http://candlestack-exporter:9308/sd\"}]\n```\n")
 	for _, part := range []struct {
 		title string
 		table []signal

@@ -207,7 +207,7 @@ var ofController = []signal{
 			p.count(func(r *replica) bool { return len(r.Replicas) > 0 && r.Leader != r.Replicas[0] })
 		}},
 	{"", both("kafka_controller_controllerstats_leaderelectionrateandtimems_count"), counter, approximate, metadata, "11962",
-		"Approximate: epochs of leaders that passed since the exporter began; a partition that loses its leader counts too, and, before Kafka 3.8, one whose replica falls out of sync.",
+		"Approximate: elections of leaders since the exporter began, by their epochs; one that was lost and found between two looks counts twice, and a change of replicas, in older Kafka of those in sync too, counts as one.",
 		func(p *page) { p.Int(p.counts.elections) }},
 	{"kafka.controller:type=ControllerStats,name=UncleanLeaderElectionsPerSec", both("kafka_controller_controllerstats_uncleanleaderelections_total"), counter, approximate, metadata, "Confluent, Grafana, Strimzi",
 		"Approximate: leaders that were not in sync at the look before; one that came in sync and led since then counts too, one that led only between two looks does not.",
