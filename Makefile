@@ -55,12 +55,12 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-generate: ## write METRICS.md and exporters/METRICS.md
-	@go test -count=1 -run TestMetricsDocument ./services/command ./exporters/command -update >/dev/null
+generate: ## write METRICS.md, exporters/METRICS.md and exporters/FIDELITY.md
+	@go test -count=1 -run 'Test(Metrics|Fidelity)Document' ./services/command ./exporters/command ./exporters/broker -update >/dev/null
 
 verify: ## check that generated files and module files are what they would be if made again
 	@go mod verify >/dev/null && go mod tidy -diff
-	@go test -count=1 -run TestMetricsDocument ./services/command ./exporters/command
+	@go test -count=1 -run 'Test(Metrics|Fidelity)Document' ./services/command ./exporters/command ./exporters/broker
 
 clean: ## remove what was built
 	@rm -rf bin .cache
