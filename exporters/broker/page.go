@@ -187,12 +187,25 @@ func alive(s *snapshot.Snapshot) (n int64) {
 	return n
 }
 
-// spread lists the replicas of each broker, and under none all partitions once.
+// none is the id of no broker.
 const none = -1
 
+// spread lists the replicas of each broker, and under none all partitions once.
 func spread(s *snapshot.Snapshot) map[int32][]replica {
+	sizes := map[int32]int{}
+	for i := range s.Topics {
+		for _, p := range s.Topics[i].Partitions {
+			sizes[none]++
+			for _, id := range p.Replicas {
+				sizes[id]++
+			}
+		}
+	}
+	lists := make(map[int32][]replica, len(sizes))
+	for id, n := range sizes {
+		lists[id] = make([]replica, 0, n)
+	}
 	var numbers exposition.Numbers
-	lists := map[int32][]replica{}
 	for i := range s.Topics {
 		t := &s.Topics[i]
 		name := exposition.Label("topic", t.Name)
