@@ -219,6 +219,47 @@ func TestSeriesOfABrokerThatLeftGo(t *testing.T) {
 	eventually(t, func() bool { return w.value(t, "canaries_received_total", "broker=1") > 0 }, "the broker is not probed again")
 }
 
+// The cluster's metadata tells of brokers that are alive. One that should have a
+// replica belongs to it still.
+func TestBrokerThatIsDown(t *testing.T) {
+	w := three(t, 3)
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.fake.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	whole, err := kmsg.NewPtrMetadataRequest().RequestWith(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fake.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.fake.KeepControl()
+		if len(req.(*kmsg.MetadataRequest).Topics) == 0 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		resp.Brokers = whole.Brokers
+		told := whole.Topics[0]
+		told.Partitions = slices.Clone(told.Partitions)
+		for i := range told.Partitions {
+			if p := &told.Partitions[i]; p.Partition == 1 {
+				p.Leader, p.Replicas, p.ISR, p.ErrorCode = -1, []int32{7}, nil, kerr.LeaderNotAvailable.Code
+			}
+		}
+		resp.Topics = []kmsg.MetadataResponseTopic{told}
+		return resp, nil, true
+	})
+	w.probe(t)
+	w.grow(t, 2, "api_versions_duration_seconds", "broker=7", "outcome=error")
+	w.grow(t, 1, "canaries_received_total", "broker=0")
+	if n := count(t, w.reg, "broker_partitions"); n != 4 {
+		t.Errorf("%d brokers are known", n)
+	}
+	if got := w.value(t, "canaries_sent_total", "broker=7"); got != 0 {
+		t.Errorf("%v canaries were sent to it", got)
+	}
+}
+
 func TestBrokerWithoutAPartition(t *testing.T) {
 	w := three(t, 3)
 	w.move(t, 1, 2)
