@@ -18,6 +18,7 @@ import (
 
 	"github.com/candlestack/candlestack/exporters/broker"
 	"github.com/candlestack/candlestack/exporters/cluster"
+	"github.com/candlestack/candlestack/exporters/probe"
 	"github.com/candlestack/candlestack/exporters/snapshot"
 	"github.com/candlestack/candlestack/exporters/stores"
 	"github.com/candlestack/candlestack/services/telemetry"
@@ -31,13 +32,14 @@ type flags struct {
 	Cluster  cluster.Config      `embed:""`
 	Broker   broker.Config       `embed:""`
 	Stores   stores.Config       `embed:""`
+	Probe    probe.Config        `embed:"" prefix:"probe."`
 	Ignored  ignored             `embed:""`
 	Version  bool                `help:"Print the version and end."`
 }
 
 // validate reports all that cannot work.
 func (f *flags) validate() error {
-	return errors.Join(f.Log.Validate(), f.Web.Validate(), f.Snapshot.Validate(), f.Cluster.Validate(), f.Broker.Validate(), f.Stores.Validate(), f.Ignored.Validate())
+	return errors.Join(f.Log.Validate(), f.Web.Validate(), f.Snapshot.Validate(), f.Cluster.Validate(), f.Broker.Validate(), f.Stores.Validate(), f.Probe.Validate(), f.Ignored.Validate())
 }
 
 // Exit codes.
@@ -101,20 +103,41 @@ func (f *flags) run(ctx context.Context, log *slog.Logger, stderr io.Writer) int
 	defer server.close()
 	reg := telemetry.NewRegistry()
 	health := telemetry.NewHealth(log, "kafka")
-	page, err := cluster.New(f.Cluster, reg)
+	collectors, err := f.collectors(server, health, log, reg)
 	if err != nil {
 		tell(stderr, err)
 		return exitMistake
+	}
+	server.own(reg, health)
+	none, err := telemetry.NewOps(telemetry.OpsConfig{}, prometheus.NewRegistry(), health, log) // ours is another server
+	if err != nil {
+		tell(stderr, err)
+		return exitFailed
+	}
+	log.Info("started", "version", telemetry.BuildVersion().Version, "address", server.addr())
+	err = telemetry.Run(ctx, stopWithin, health, none, append([]telemetry.Part{{Name: "web", Run: server.run}}, collectors...)...)
+	if err != nil {
+		tell(stderr, err)
+		return exitFailed
+	}
+	log.Info("stopped")
+	return exitOK
+}
+
+// collectors makes what looks and gives the server its pages; what looking took
+// goes into reg. An error is one of the settings.
+func (f *flags) collectors(server *server, health *telemetry.Health, log *slog.Logger, reg *prometheus.Registry) ([]telemetry.Part, error) {
+	page, err := cluster.New(f.Cluster, reg)
+	if err != nil {
+		return nil, err
 	}
 	brokers, err := broker.New(f.Broker, reg)
 	if err != nil {
-		tell(stderr, err)
-		return exitMistake
+		return nil, err
 	}
 	snapshots, err := snapshot.New(f.Snapshot, log, reg)
 	if err != nil {
-		tell(stderr, err)
-		return exitMistake
+		return nil, err
 	}
 	snapshots.OnChange = func(s *snapshot.Snapshot) {
 		page.Show(s)
@@ -126,36 +149,31 @@ func (f *flags) run(ctx context.Context, log *slog.Logger, stderr io.Writer) int
 	for _, path := range slices.Sorted(maps.Keys(handlers)) {
 		server.handle(path, handlers[path])
 	}
+	parts := []telemetry.Part{{Name: "snapshot", Run: snapshots.Run}}
+
 	options, err := f.Snapshot.Options()
 	if err != nil {
-		tell(stderr, err)
-		return exitMistake
+		return nil, err
 	}
 	held := prometheus.NewRegistry()
 	asked, err := stores.New(f.Stores, options, log, reg)
 	if err != nil {
-		tell(stderr, err)
-		return exitMistake
+		return nil, err
 	}
 	held.MustRegister(asked)
 	server.collect(storeMetrics, held)
-	server.own(reg, health)
-	none, err := telemetry.NewOps(telemetry.OpsConfig{}, prometheus.NewRegistry(), health, log) // ours is another server
-	if err != nil {
-		tell(stderr, err)
-		return exitFailed
+	parts = append(parts, telemetry.Part{Name: "stores", Run: asked.Run})
+
+	if !f.Probe.Enabled {
+		return parts, nil
 	}
-	log.Info("started", "version", telemetry.BuildVersion().Version, "address", server.addr())
-	err = telemetry.Run(ctx, stopWithin, health, none,
-		telemetry.Part{Name: "web", Run: server.run},
-		telemetry.Part{Name: "snapshot", Run: snapshots.Run},
-		telemetry.Part{Name: "stores", Run: asked.Run})
+	canaries := prometheus.NewRegistry()
+	sent, err := probe.New(f.Probe, options, log, canaries)
 	if err != nil {
-		tell(stderr, err)
-		return exitFailed
+		return nil, err
 	}
-	log.Info("stopped")
-	return exitOK
+	server.collect(probeMetrics, canaries)
+	return append(parts, telemetry.Part{Name: "probe", Run: sent.Run}), nil
 }
 
 // nameVariables gives each flag its name in the environment.

@@ -17,9 +17,11 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/candlestack/candlestack/exporters/broker"
 	"github.com/candlestack/candlestack/exporters/cluster"
+	"github.com/candlestack/candlestack/exporters/probe"
 	"github.com/candlestack/candlestack/exporters/snapshot"
 	"github.com/candlestack/candlestack/exporters/stores"
 	"github.com/candlestack/candlestack/services/telemetry"
@@ -71,6 +73,14 @@ func TestMetricsDocument(t *testing.T) {
 	held.MustRegister(asked)
 	b.WriteString("\n## The stores\n\nServed at `/stores/metrics`, where `--mysql.dsn` or `--mongodb.uri` is given: the answers to the last questions.\n\n")
 	if err := telemetry.Document(&b, held.Families()); err != nil {
+		t.Fatal(err)
+	}
+	canaries := telemetry.NewCatalogue()
+	if _, err := probe.New(probe.Config{Topic: "t", Group: "g", Interval: time.Second, Deadline: 500 * time.Millisecond}, []kgo.Opt{kgo.SeedBrokers("127.0.0.1:1")}, slog.New(slog.DiscardHandler), canaries); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\n## The probe\n\nServed at `/probe/metrics` with `--probe.enabled`.\n\n")
+	if err := telemetry.Document(&b, canaries.Families()); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString("\n## The exporter itself\n\nServed at `/exporter/metrics`, beside the Go runtime (`go_*`), the process (`process_*`) and the scraping itself (`promhttp_*`).\n\n")

@@ -32,9 +32,10 @@ type webConfig struct {
 const (
 	ownMetrics   = "/exporter/metrics"
 	storeMetrics = "/stores/metrics"
+	probeMetrics = "/probe/metrics"
 )
 
-var reserved = []string{"/", ownMetrics, storeMetrics, "/controller/metrics", "/sd", "/healthz", "/-/healthy", "/-/ready"}
+var reserved = []string{"/", ownMetrics, storeMetrics, probeMetrics, "/controller/metrics", "/sd", "/healthz", "/-/healthy", "/-/ready"}
 
 // Validate reports all settings that cannot work.
 func (c *webConfig) Validate() error {

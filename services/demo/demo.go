@@ -210,7 +210,7 @@ func (d *demo) commands(f flags, stdout io.Writer) error {
 		return err
 	}
 	d.exporter = watcher[0]
-	d.start(exporter.Run, "--kafka.server", d.broker.Addr, "--web.listen-address", d.exporter, "--refresh.interval", "5s",
+	d.start(exporter.Run, "--kafka.server", d.broker.Addr, "--web.listen-address", d.exporter, "--refresh.interval", "5s", "--probe.enabled", "--probe.create-topic",
 		"--mysql.dsn", d.store.DSN("market"), "--mongodb.uri", d.documents.URI)
 	return nil
 }
