@@ -24,7 +24,14 @@ type canary struct {
 	sent   time.Time
 	timed  bool // whether its way is measured
 	fate   fate
+	at     spot          // where it was first read
 	back   chan struct{} // closed when it comes
+}
+
+// spot is a place in the topic.
+type spot struct {
+	partition int32
+	offset    int64
 }
 
 // book keeps the canaries of one broker. The zero value is an empty one.
@@ -45,19 +52,21 @@ func (b *book) send(now time.Time, timed bool) (number uint64, back <-chan struc
 }
 
 // receive notes that a canary came, and returns it as it was before; false if
-// it is not known.
-func (b *book) receive(number uint64) (before canary, known bool) {
+// it is not known, or the same record was read again.
+func (b *book) receive(number uint64, at spot) (before canary, known bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := &b.kept[number%remembered]
-	if number == 0 || c.number != number {
+	if number == 0 || c.number != number || c.fate == came && c.at == at {
 		return canary{}, false
 	}
 	before = *c
 	if c.fate == underWay {
 		close(c.back)
 	}
-	c.fate = came
+	if c.fate != came {
+		c.fate, c.at = came, at
+	}
 	return before, true
 }
 

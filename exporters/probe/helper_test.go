@@ -21,7 +21,10 @@ import (
 	"github.com/candlestack/candlestack/exporters/probe"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The fake cluster, closed while a control function runs, leaves that behind.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*Cluster).runControl.func1"))
+}
 
 const topic = "candlestack-canary"
 

@@ -135,8 +135,7 @@ func (l *lane) send(ctx context.Context, v *view) error {
 		return fmt.Errorf("Produce: %w", err)
 	}
 	if !l.reading {
-		l.p.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{l.p.cfg.Topic: {partition: kgo.NewOffset().At(offset)}})
-		l.reading = true
+		l.join(offset)
 	}
 	deadline := time.NewTimer(l.p.cfg.Deadline)
 	defer deadline.Stop()
@@ -199,8 +198,8 @@ func (p *Probe) ours(r *kgo.Record) (id int32, number uint64, ok bool) {
 }
 
 // receive counts a canary that was read.
-func (l *lane) receive(number uint64, now time.Time) {
-	before, known := l.book.receive(number)
+func (l *lane) receive(number uint64, at spot, now time.Time) {
+	before, known := l.book.receive(number, at)
 	if !known {
 		return
 	}
@@ -217,10 +216,38 @@ func (l *lane) receive(number uint64, now time.Time) {
 	}
 }
 
-// leave ends the reading of the lane's partition.
+// reader is a lane that reads a partition of a topic.
+type reader struct {
+	topic [16]byte
+	id    int32
+}
+
+// join begins to read the lane's partition at an offset. Where another lane reads
+// it still, the broker having taken the lead from another one, it takes that over.
+func (l *lane) join(offset int64) {
+	l.p.reading.Lock()
+	defer l.p.reading.Unlock()
+	partition := l.place.partition
+	before, read := l.p.readers[partition]
+	l.p.readers[partition] = reader{l.place.topic, l.id}
+	l.reading = true
+	if read && before.topic == l.place.topic {
+		return
+	}
+	if read {
+		l.p.client.RemoveConsumePartitions(map[string][]int32{l.p.cfg.Topic: {partition}})
+	}
+	l.p.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{l.p.cfg.Topic: {partition: kgo.NewOffset().At(offset)}})
+}
+
+// leave ends the reading of the lane's partition, unless another lane has taken it over.
 func (l *lane) leave() {
-	if l.reading {
-		l.p.client.RemoveConsumePartitions(map[string][]int32{l.p.cfg.Topic: {l.place.partition}})
+	l.p.reading.Lock()
+	defer l.p.reading.Unlock()
+	partition := l.place.partition
+	if l.reading && l.p.readers[partition] == (reader{l.place.topic, l.id}) {
+		delete(l.p.readers, partition)
+		l.p.client.RemoveConsumePartitions(map[string][]int32{l.p.cfg.Topic: {partition}})
 	}
 	l.reading = false
 }

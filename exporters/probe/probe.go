@@ -38,6 +38,9 @@ type Probe struct {
 	said     state    // what was last logged
 	lacking  []int32
 
+	reading sync.Mutex       // of what is read
+	readers map[int32]reader // by partition
+
 	mu    sync.RWMutex
 	lanes map[int32]*lane
 	next  map[int32]int64 // offset after the last one read, by partition
@@ -57,7 +60,7 @@ func New(cfg Config, opts []kgo.Opt, log *slog.Logger, reg prometheus.Registerer
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Probe{cfg: cfg, log: log, mark: rand.Text(), lanes: map[int32]*lane{}, next: map[int32]int64{}}
+	p := &Probe{cfg: cfg, log: log, mark: rand.Text(), readers: map[int32]reader{}, lanes: map[int32]*lane{}, next: map[int32]int64{}}
 	p.opts = append(slices.Clip(opts),
 		kgo.DialTimeout(cfg.Deadline),
 		kgo.RequestTimeoutOverhead(cfg.Deadline),
@@ -66,7 +69,7 @@ func New(cfg Config, opts []kgo.Opt, log *slog.Logger, reg prometheus.Registerer
 		kgo.MetadataMaxAge(cfg.Interval),
 		kgo.DisableClientMetrics(),
 	)
-	for _, o := range [][]kgo.Opt{p.reading(), p.writing(true)} {
+	for _, o := range [][]kgo.Opt{p.readOpts(), p.writeOpts(true)} {
 		if err := kgo.ValidateOpts(o...); err != nil {
 			return nil, fmt.Errorf("preparing the probe: %w", err)
 		}
@@ -76,7 +79,7 @@ func New(cfg Config, opts []kgo.Opt, log *slog.Logger, reg prometheus.Registerer
 	return p, nil
 }
 
-func (p *Probe) reading() []kgo.Opt {
+func (p *Probe) readOpts() []kgo.Opt {
 	return append(slices.Clip(p.opts),
 		kgo.FetchMaxWait(min(time.Second, p.cfg.Deadline/2)),
 		kgo.FetchMaxBytes(1<<20),
@@ -84,7 +87,7 @@ func (p *Probe) reading() []kgo.Opt {
 	)
 }
 
-func (p *Probe) writing(idempotent bool) []kgo.Opt {
+func (p *Probe) writeOpts(idempotent bool) []kgo.Opt {
 	opts := append(slices.Clip(p.opts),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -102,7 +105,7 @@ func (p *Probe) writing(idempotent bool) []kgo.Opt {
 
 // Run measures until ctx ends. That Kafka is away is no error.
 func (p *Probe) Run(ctx context.Context) (err error) {
-	if p.client, err = kgo.NewClient(p.reading()...); err != nil {
+	if p.client, err = kgo.NewClient(p.readOpts()...); err != nil {
 		return fmt.Errorf("starting the probe: %w", err)
 	}
 	defer p.client.Close()
@@ -269,7 +272,7 @@ func (p *Probe) read(ctx context.Context) {
 			p.fault = nil
 			p.next[r.Partition] = r.Offset + 1
 			if id, number, ok := p.ours(r); ok && p.lanes[id] != nil {
-				p.lanes[id].receive(number, now)
+				p.lanes[id].receive(number, spot{r.Partition, r.Offset}, now)
 			}
 		})
 		p.mu.Unlock()

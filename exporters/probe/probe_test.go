@@ -283,6 +283,22 @@ func TestBrokerWithoutAPartition(t *testing.T) {
 	w.grow(t, 2, "canaries_received_total", "broker=2")
 }
 
+// A broker takes over the partition that another one is probed with.
+func TestLeadersChange(t *testing.T) {
+	w := three(t, 3)
+	w.probe(t)
+	for i := range int32(4) {
+		w.move(t, 0, i%2)
+		w.move(t, 1, 1-i%2)
+		for _, b := range brokers {
+			w.grow(t, 2, "canaries_received_total", b)
+		}
+	}
+	if got := w.value(t, "canaries_duplicated_total"); got != 0 {
+		t.Errorf("%v duplicates", got)
+	}
+}
+
 func TestLostAndLateCanaries(t *testing.T) {
 	for _, deleted := range []bool{true, false} {
 		t.Run(fmt.Sprintf("deleted=%v", deleted), func(t *testing.T) {

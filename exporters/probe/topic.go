@@ -110,7 +110,7 @@ func (p *Probe) openProducer(ctx context.Context) error {
 	if err != nil && !refused {
 		return fmt.Errorf("asking for a producer id: %w", err)
 	}
-	if p.producer, err = kgo.NewClient(p.writing(!refused)...); err != nil {
+	if p.producer, err = kgo.NewClient(p.writeOpts(!refused)...); err != nil {
 		return fmt.Errorf("making a producer: %w", err)
 	}
 	return nil
