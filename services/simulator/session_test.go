@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -297,7 +298,7 @@ func TestTooManyPings(t *testing.T) {
 	err := c.closing()
 	cancel()
 	<-done
-	if !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) { // a ping may still be on its way to the end that was closed
 		t.Errorf("got %v", err)
 	}
 }
