@@ -74,7 +74,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		received:   counter("canaries_received_total", "Canaries read again in time."),
 		lost:       counter("canaries_lost_total", "Canaries acknowledged and not read again in time."),
 		late:       counter("canaries_late_total", "Canaries read after they were given up, because they were lost or had not been acknowledged."),
-		duplicated: counter("canaries_duplicated_total", "Canaries read once more."),
+		duplicated: counter("canaries_duplicated_total", "Copies of canaries that were read: a canary stands in the topic more than once."),
 	}
 	reg.MustRegister(m.ready, m.dropped, m.partitions, m.apiVersions, m.metadata, m.produce, m.endToEnd, m.commit,
 		m.sent, m.received, m.lost, m.late, m.duplicated)
