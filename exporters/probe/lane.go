@@ -132,7 +132,7 @@ func (l *lane) send(ctx context.Context, v *view) error {
 	observe(l.p.m.produce, l.broker, time.Since(begin), err)
 	if err != nil {
 		l.book.giveUp(number)
-		return fmt.Errorf("Produce: %w", err)
+		return fmt.Errorf("sending a canary: %w", err)
 	}
 	if !l.reading {
 		l.join(offset)

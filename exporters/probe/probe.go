@@ -223,9 +223,9 @@ const (
 
 // say logs a line where the state has changed.
 func (p *Probe) say(now state, problem error) {
-	switch {
-	case now == p.said:
-	case now == ready:
+	switch now {
+	case p.said:
+	case ready:
 		p.log.Info("canaries are sent", "topic", p.cfg.Topic)
 	default:
 		p.log.Warn("no canary is sent", "topic", p.cfg.Topic, "reason", problem)
