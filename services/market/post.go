@@ -99,13 +99,13 @@ type Print [sha256.Size]byte
 func (p *Post) Prints() (all, votes Print, err error) {
 	q := *p
 	q.FirstSeenTime, q.ObservedTime, q.VotesTime = 0, 0, 0
-	if all, err = print(&q); err == nil {
-		votes, err = print(&Post{Votes: p.Votes})
+	if all, err = fingerprint(&q); err == nil {
+		votes, err = fingerprint(&Post{Votes: p.Votes})
 	}
 	return all, votes, err
 }
 
-func print(p *Post) (Print, error) {
+func fingerprint(p *Post) (Print, error) {
 	value, err := Encode(p)
 	return sha256.Sum256(value), err
 }
