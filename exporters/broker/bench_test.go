@@ -34,9 +34,10 @@ func BenchmarkShow(b *testing.B) {
 	for b.Loop() {
 		shown.Show(s)
 	}
-	size := shown.current.Load().controller.Size()
+	size, _ := shown.current.Load().controller.Size()
 	for _, page := range shown.current.Load().brokers {
-		size += page.Size()
+		plain, _ := page.Size()
+		size += plain
 	}
 	b.ReportMetric(float64(size)/1e6, "MB/pages")
 }

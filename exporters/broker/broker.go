@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -115,16 +116,12 @@ func (b *Broker) Show(s *snapshot.Snapshot) {
 	next := &view{cluster: cmp.Or(s.ClusterID, last.cluster), members: b.members(s), brokers: map[int32]*exposition.Page{}, controller: &exposition.Page{}}
 	lists := spread(s)
 	shown := 0
-	show := func(target, before *exposition.Page, p *page, table []signal) {
-		size := 4096
-		if before != nil {
-			size = max(size, before.Size()+before.Size()/16)
-		}
-		p.Encoder = exposition.NewEncoder(make([]byte, 0, size), "")
-		p.write(table, b.wanted)
-		text, series := p.Text()
-		shown += series
-		target.Show(b.zip, text)
+	show := func(target *exposition.Page, p *page, table []signal) {
+		target.Show(b.zip, func(w io.Writer) {
+			p.Encoder = exposition.NewEncoder(w, "")
+			p.write(table, b.wanted)
+			shown += p.Close()
+		})
 	}
 	for i := range s.Brokers {
 		broker := &s.Brokers[i]
@@ -133,10 +130,10 @@ func (b *Broker) Show(s *snapshot.Snapshot) {
 		}
 		target := &exposition.Page{}
 		next.brokers[broker.ID] = target
-		show(target, last.brokers[broker.ID], &page{snapshot: s, counts: b.counts, id: broker.ID, broker: broker, replicas: lists[broker.ID]}, ofBroker)
+		show(target, &page{snapshot: s, counts: b.counts, id: broker.ID, broker: broker, replicas: lists[broker.ID]}, ofBroker)
 	}
 	if s.Up {
-		show(next.controller, last.controller, &page{snapshot: s, counts: b.counts, id: none, replicas: lists[none]}, ofController)
+		show(next.controller, &page{snapshot: s, counts: b.counts, id: none, replicas: lists[none]}, ofController)
 	}
 	b.series.Set(float64(shown))
 	b.current.Store(next)

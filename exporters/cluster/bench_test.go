@@ -1,136 +1,255 @@
 package cluster_test
 
 import (
-	"fmt"
+	"bytes"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/candlestack/candlestack/exporters/snapshot"
 )
 
-// load is a cluster of a size.
-type load struct {
-	name                        string
-	brokers, topics, partitions int
-	groups, commits             int
-	lost                        func(kmsg.Request) (kmsg.Response, error) // what broker 1 does, of all requests
-}
-
-var loads = []load{
-	{name: "classroom", brokers: 1, topics: 12, partitions: 5, groups: 6, commits: 10},
-	{name: "10k", brokers: 3, topics: 200, partitions: 50, groups: 1000, commits: 50},
-	{name: "10k-one-cut", brokers: 3, topics: 200, partitions: 50, groups: 1000, commits: 50, lost: cut},
-	{name: "10k-one-silent", brokers: 3, topics: 200, partitions: 50, groups: 1000, commits: 50, lost: silent},
-}
-
-// loaded makes a cluster with a record in each partition that groups read, and
-// a page of it.
-func loaded(b testing.TB, l load) *world {
-	w := newWorld(b, l.brokers, func(c *snapshot.Config) { c.Refresh.BrokerTimeout = time.Second }) // the default
-	ctx := b.Context()
-	var topics []string
-	for i := range l.topics {
-		topics = append(topics, fmt.Sprintf("topic-%03d", i))
+// BenchmarkExporter runs the exporter as it is shipped, in a process of its own,
+// beside a cluster in this one, and asks it what its looks took. The two share the
+// machine: what a look takes includes the cluster's answers.
+func BenchmarkExporter(b *testing.B) {
+	binary := filepath.Join(b.TempDir(), "candlestack-exporter")
+	if out, err := exec.Command("go", "build", "-trimpath", "-o", binary, "../candlestack-exporter").CombinedOutput(); err != nil {
+		b.Fatalf("building the exporter: %v\n%s", err, out)
 	}
-	if _, err := w.admin.CreateTopics(ctx, int32(l.partitions), 1, nil, topics...); err != nil {
-		b.Fatal(err)
-	}
-	for i := range l.topics * l.partitions {
-		w.client.Produce(ctx, &kgo.Record{Topic: topics[i/l.partitions], Partition: int32(i % l.partitions), Value: []byte("a")}, nil)
-		w.client.Produce(ctx, &kgo.Record{Topic: topics[i/l.partitions], Partition: int32(i % l.partitions), Value: []byte("b")}, nil)
-	}
-	if err := w.client.Flush(ctx); err != nil {
-		b.Fatal(err)
-	}
-	for g := range l.groups {
-		offsets := kadm.Offsets{}
-		for i := range l.commits {
-			n := (g*l.commits + i) % (l.topics * l.partitions)
-			offsets.AddOffset(topics[n/l.partitions], int32(n%l.partitions), int64(i%3), -1)
-		}
-		if err := w.admin.CommitAllOffsets(ctx, fmt.Sprintf("group-%04d", g), offsets); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return w
-}
-
-// BenchmarkRefresh measures a whole look with the encoding of its page.
-func BenchmarkRefresh(b *testing.B) {
-	for _, l := range loads {
-		b.Run(l.name, func(b *testing.B) {
-			w := loaded(b, l)
-			w.look(b)
-			w.look(b)
-			if l.lost != nil {
-				on(w, -1, 1, l.lost)
+	classroom := load{brokers: 1, topics: 12, partitions: 5, groups: 6, commits: 10}
+	big := load{brokers: 3, topics: 200, partitions: 50, groups: 1000, commits: 50}
+	for _, c := range []struct {
+		name  string
+		load  load
+		flags []string
+		lost  func(kmsg.Request) (kmsg.Response, error) // what broker 1 does
+	}{
+		{name: "classroom", load: classroom},
+		{name: "classroom-everything", load: classroom, flags: everything()},
+		{name: "10k", load: big},
+		{name: "10k-everything", load: big, flags: everything()},
+		{name: "10k-one-cut", load: big, lost: cut},
+		{name: "10k-one-silent", load: big, lost: silent},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w := loaded(b, c.load)
+			runtime.GC() // this process's, not while the other one is measured
+			p := start(b, binary, append(c.flags, "--kafka.server="+w.fake.ListenAddrs()[0], "--refresh.interval=1s")...)
+			p.look(b, 3)
+			if c.lost != nil {
+				on(w, -1, 1, c.lost)
+				p.look(b, 1)
 			}
-			before := w.requests(b)
-			b.ReportAllocs()
 			for b.Loop() {
-				w.look(b)
+				p.measure(b)
 			}
-			b.ReportMetric((w.requests(b)-before)/float64(b.N), "requests/op")
-			b.ReportMetric(float64(len(w.page(b)))/1e6, "MB/page")
-			b.ReportMetric(rss(), "MB-RSS")
+			b.ReportMetric(0, "ns/op") // is that of waiting
+			if c.name == "10k" {
+				p.compare(b)
+			}
 		})
 	}
 }
 
-// BenchmarkPage measures a scrape of what was encoded, of the encoding, and of the
-// same series through client_golang.
-func BenchmarkPage(b *testing.B) {
-	w := loaded(b, loads[1])
-	w.look(b)
-	s := w.snapshots.Current()
-	scrape := func(b *testing.B, h http.Handler) {
-		var times []time.Duration
-		b.ReportAllocs()
-		for b.Loop() {
-			begin := time.Now()
-			r := httptest.NewRequest("GET", "/metrics", nil)
-			h.ServeHTTP(discard{http.Header{}}, r)
-			times = append(times, time.Since(begin))
+// everything turns on the probe, and the stores that the environment names.
+func everything() []string {
+	flags := []string{"--probe.enabled", "--probe.create-topic", "--probe.interval=1s", "--probe.deadline=500ms"}
+	for _, store := range []struct{ variable, flag string }{{"CANDLESTACK_BENCH_MYSQL", "--mysql.dsn="}, {"CANDLESTACK_TEST_MONGODB", "--mongodb.uri="}} {
+		if address := os.Getenv(store.variable); address != "" {
+			flags = append(flags, store.flag+address)
 		}
-		slices.Sort(times)
-		b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99-ms")
 	}
-	b.Run("serve", func(b *testing.B) { scrape(b, w.shown) })
-	b.Run("encode", func(b *testing.B) {
-		cfg := clusterConfig()
-		if err := cfg.Validate(); err != nil {
-			b.Fatal(err)
+	return flags
+}
+
+// process is an exporter at work.
+type process struct {
+	cmd *exec.Cmd
+	url string
+}
+
+// start starts an exporter that ends with the benchmark.
+func start(b *testing.B, binary string, flags ...string) *process {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	address := l.Addr().String()
+	_ = l.Close()
+	var log bytes.Buffer
+	p := &process{cmd: exec.Command(binary, append(flags, "--web.listen-address="+address)...), url: "http://" + address}
+	p.cmd.Stderr = &log
+	if err := p.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		if err := p.cmd.Wait(); err != nil {
+			b.Errorf("the exporter: %v\n%s", err, &log)
 		}
-		var text []byte
-		b.ReportAllocs()
-		for b.Loop() {
-			text, _ = cfg.Append(text[:0], s)
-		}
-		b.SetBytes(int64(len(text)))
 	})
-	b.Run("show", func(b *testing.B) { // encoded and zipped
-		b.ReportAllocs()
-		for b.Loop() {
-			w.shown.Show(s)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if answer, err := http.Get(p.url + "/-/healthy"); err == nil {
+			_ = answer.Body.Close()
+			return p
 		}
-	})
-	b.Run("client_golang", func(b *testing.B) {
+		if time.Now().After(deadline) {
+			b.Fatal("the exporter does not serve after a minute")
+		}
+	}
+}
+
+// measure reports ten looks, and the memory after them.
+func (p *process) measure(b *testing.B) {
+	before := p.own(b)
+	took, scrapes := p.look(b, 10)
+	after := p.own(b)
+	looks := observed(after["candlestack_exporter_refresh_duration_seconds"]) - observed(before["candlestack_exporter_refresh_duration_seconds"])
+	requests := sum(after["candlestack_exporter_kafka_requests_total"]) - sum(before["candlestack_exporter_kafka_requests_total"])
+	b.ReportMetric(took[len(took)/2], "s/look")
+	b.ReportMetric(slices.Max(took), "s/look-max")
+	b.ReportMetric(requests/looks, "requests/look")
+	b.ReportMetric(scrapes[len(scrapes)*99/100]*1000, "ms/scrape-p99")
+	b.ReportMetric(p.memory(b, "VmRSS"), "MB-RSS")
+	b.ReportMetric(p.memory(b, "VmHWM"), "MB-peak")
+}
+
+// look waits for n looks, and returns what each took, sorted, in seconds. It
+// scrapes the cluster's page all the while, as Prometheus does, and returns what
+// that took.
+func (p *process) look(b *testing.B, n int) (took, scrapes []float64) {
+	refreshes := func() (n, seconds float64) {
+		f := p.own(b)["candlestack_exporter_refresh_duration_seconds"]
+		return observed(f), sum(f)
+	}
+	last, before := refreshes()
+	for deadline := time.Now().Add(2 * time.Minute); len(took) < n; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.Fatalf("%d looks of %d in two minutes", len(took), n)
+		}
+		begin := time.Now()
+		p.get(b, "/metrics", "gzip")
+		scrapes = append(scrapes, time.Since(begin).Seconds())
+		if now, seconds := refreshes(); now > last {
+			took = append(took, (seconds-before)/(now-last))
+			last, before = now, seconds
+		}
+	}
+	slices.Sort(took)
+	slices.Sort(scrapes)
+	return took, scrapes
+}
+
+// compare reports what it takes to make all pages, and what it takes client_golang
+// to gather and write the same series, which it does not even pack.
+func (p *process) compare(b *testing.B) {
+	phases := p.own(b)["candlestack_exporter_phase_duration_seconds"]
+	ours := sum(phases, "phase=pages") / observed(phases, "phase=pages")
+	size, theirs := 0, 0.0
+	for _, path := range []string{"/metrics", "/broker/0/metrics", "/broker/1/metrics", "/broker/2/metrics", "/controller/metrics"} {
+		text := p.get(b, path, "identity")
+		size += len(text)
 		reg := prometheus.NewRegistry()
-		reg.MustRegister(&parsed{families: parse(b, w.page(b))})
-		scrape(b, promhttp.HandlerFor(reg, promhttp.HandlerOpts{DisableCompression: true}))
-	})
+		reg.MustRegister(&parsed{families: parse(b, string(text))})
+		h := promhttp.HandlerFor(reg, promhttp.HandlerOpts{DisableCompression: true})
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		begin := time.Now()
+		h.ServeHTTP(discard{http.Header{}}, r)
+		theirs += time.Since(begin).Seconds()
+	}
+	b.ReportMetric(ours*1000, "ms/pages")
+	b.ReportMetric(theirs*1000, "ms/pages-client_golang")
+	b.ReportMetric(float64(size)/1e6, "MB/pages")
+}
+
+// get reads a page as it comes.
+func (p *process) get(b *testing.B, path, accept string) []byte {
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, p.url+path, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Header.Set("Accept-Encoding", accept)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return text
+}
+
+// own are the exporter's own metrics.
+func (p *process) own(b *testing.B) map[string]*dto.MetricFamily {
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(p.get(b, "/exporter/metrics", "identity")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return families
+}
+
+// sum adds counters, or what was observed, of the series that have all labels.
+func sum(f *dto.MetricFamily, labels ...string) (total float64) {
+	for _, m := range having(f, labels) {
+		total += m.GetCounter().GetValue() + m.GetHistogram().GetSampleSum()
+	}
+	return total
+}
+
+// observed is how often a histogram observed.
+func observed(f *dto.MetricFamily, labels ...string) (n float64) {
+	for _, m := range having(f, labels) {
+		n += float64(m.GetHistogram().GetSampleCount())
+	}
+	return n
+}
+
+func having(f *dto.MetricFamily, labels []string) (found []*dto.Metric) {
+	for _, m := range f.GetMetric() {
+		if !slices.ContainsFunc(labels, func(want string) bool {
+			return !slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetName()+"="+l.GetValue() == want })
+		}) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// memory is a field of the process's status, in MB.
+func (p *process) memory(b *testing.B, field string) float64 {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			kb, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
+			return kb * 1024 / 1e6
+		}
+	}
+	b.Fatalf("no %s in\n%s", field, text)
+	return 0
 }
 
 type discard struct{ header http.Header }
@@ -150,19 +269,4 @@ func (p *parsed) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(prometheus.NewDesc(f.name, f.help, s.names, nil), prometheus.GaugeValue, s.value, s.values...)
 		}
 	}
-}
-
-// rss is this process's, with the fake cluster in it.
-func rss() float64 {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmRSS:" {
-			kb, _ := strconv.ParseFloat(fields[1], 64)
-			return kb / 1024
-		}
-	}
-	return 0
 }

@@ -5,6 +5,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -83,10 +84,8 @@ func New(cfg Config, reg prometheus.Registerer) (*Page, error) {
 
 // Show encodes s. It is called by one at a time.
 func (p *Page) Show(s *snapshot.Snapshot) {
-	size := max(4096, p.Size()+p.Size()/16)
-	text, series := p.cfg.Append(make([]byte, 0, size), s)
-	plain, zipped := p.Page.Show(p.zip, text)
-	p.series.Set(float64(series))
+	p.Page.Show(p.zip, func(w io.Writer) { p.series.Set(float64(p.cfg.Write(w, s))) })
+	plain, zipped := p.Size()
 	p.bytes.WithLabelValues("identity").Set(float64(plain))
 	p.bytes.WithLabelValues("gzip").Set(float64(zipped))
 }

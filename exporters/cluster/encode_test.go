@@ -33,11 +33,12 @@ func FuzzNames(f *testing.F) {
 		if err := c.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		text, _ := c.Append(nil, s)
+		var text strings.Builder
+		c.Write(&text, s)
 		p := expfmt.NewTextParser(model.LegacyValidation)
-		families, err := p.TextToMetricFamilies(strings.NewReader(string(text)))
+		families, err := p.TextToMetricFamilies(strings.NewReader(text.String()))
 		if err != nil {
-			t.Fatalf("%v in %q", err, text)
+			t.Fatalf("%v in %q", err, text.String())
 		}
 		found := map[string]bool{}
 		for _, m := range families["kafka_consumergroup_members"].GetMetric() {
@@ -100,14 +101,16 @@ func TestGranularityAndLabels(t *testing.T) {
 		if err := test.cfg.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		text, _ := test.cfg.Append(nil, s)
+		var b strings.Builder
+		test.cfg.Write(&b, s)
+		text := b.String()
 		for _, want := range test.has {
-			if !strings.Contains(string(text), want+"\n") {
+			if !strings.Contains(text, want+"\n") {
 				t.Errorf("%+v: no %s in\n%s", test.cfg, want, text)
 			}
 		}
 		for _, not := range test.hasNot {
-			if strings.Contains(string(text), not) {
+			if strings.Contains(text, not) {
 				t.Errorf("%+v: there is %s", test.cfg, not)
 			}
 		}

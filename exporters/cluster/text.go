@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"io"
 	"runtime"
 	"slices"
 	"strconv"
@@ -15,10 +16,10 @@ type encoder struct{ exposition.Encoder }
 
 func (e *encoder) of(f family) { e.Of(exposition.Family{Name: f.name, Kind: f.kind, Help: f.help}) }
 
-// Append appends the exposition of s to dst, and returns it with the number of
-// its series.
-func (c *Config) Append(dst []byte, s *snapshot.Snapshot) (text []byte, series int) {
-	e := &encoder{exposition.NewEncoder(dst, c.constant)}
+// Write writes the exposition of s, and returns the number of its series. w must
+// not fail.
+func (c *Config) Write(w io.Writer, s *snapshot.Snapshot) (series int) {
+	e := &encoder{exposition.NewEncoder(w, c.constant)}
 	e.of(up)
 	e.Bool(s.Up)
 	v := telemetry.BuildVersion()
@@ -31,7 +32,7 @@ func (c *Config) Append(dst []byte, s *snapshot.Snapshot) (text []byte, series i
 	var parts exposition.Numbers
 	topics := e.topics(s, &parts)
 	e.groups(c, s, topics, &parts)
-	return e.Text()
+	return e.Close()
 }
 
 func (e *encoder) cluster(s *snapshot.Snapshot) {

@@ -104,9 +104,10 @@ func TestMetricsDocument(t *testing.T) {
 
 // shown are the families of a page that has everything.
 func shown(t *testing.T, cfg cluster.Config) (families []telemetry.Family) {
-	text, _ := cfg.Append(nil, everything)
+	var text bytes.Buffer
+	cfg.Write(&text, everything)
 	p := expfmt.NewTextParser(model.LegacyValidation)
-	read, err := p.TextToMetricFamilies(bytes.NewReader(text))
+	read, err := p.TextToMetricFamilies(&text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package exposition
 import (
 	"encoding/hex"
 	"hash/fnv"
+	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,21 +14,31 @@ import (
 // Family is a metric: its name, type and help.
 type Family struct{ Name, Kind, Help string }
 
-// Encoder appends series of one family after the other.
+// Encoder writes series of one family after the other.
 type Encoder struct {
-	b        []byte
+	w        io.Writer
+	b        []byte // not yet written to w
 	constant string
 	family   Family
 	begun    bool // the family's HELP and TYPE are written
 	series   int
 }
 
-// NewEncoder makes an Encoder that appends to dst. constant are labels of every
-// series, escaped: k="v",k2="v2".
-func NewEncoder(dst []byte, constant string) Encoder { return Encoder{b: dst, constant: constant} }
+// chunk is how many bytes are written at once.
+const chunk = 16 << 10
 
-// Text is all that was written, and the number of its series.
-func (e *Encoder) Text() (text []byte, series int) { return e.b, e.series }
+// NewEncoder makes an Encoder that writes to w, which must not fail. constant are
+// labels of every series, escaped: k="v",k2="v2". Close it.
+func NewEncoder(w io.Writer, constant string) Encoder {
+	return Encoder{w: w, b: make([]byte, 0, chunk+chunk/4), constant: constant}
+}
+
+// Close writes what is left, and returns the number of series.
+func (e *Encoder) Close() (series int) {
+	_, _ = e.w.Write(e.b)
+	e.b = nil
+	return e.series
+}
 
 // Of begins a family. Its head is written with its first series.
 func (e *Encoder) Of(f Family) { e.family, e.begun = f, false }
@@ -38,6 +49,10 @@ func (e *Encoder) Begun() bool { return e.begun }
 // head writes everything of a series that stands before its value. parts are
 // escaped labels, which are put together as they are.
 func (e *Encoder) head(parts []string) {
+	if len(e.b) >= chunk {
+		_, _ = e.w.Write(e.b)
+		e.b = e.b[:0]
+	}
 	if !e.begun {
 		e.begun = true
 		e.b = append(e.b, "# HELP "...)

@@ -3,22 +3,31 @@ package exposition
 import (
 	"bytes"
 	"compress/gzip"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
 )
 
-// Page is a text and its gzip, for any number of scrapes. The zero Page is
-// empty and answers 503.
+// Page is a text for any number of scrapes. It is kept packed: of a big cluster
+// the text is tens of megabytes, a twentieth of it is gzip, and Prometheus asks
+// for that. The zero Page is empty and answers 503.
 type Page struct {
-	current atomic.Pointer[encoded]
+	current atomic.Pointer[packed]
 }
 
-type encoded struct{ text, zipped []byte }
+type packed struct {
+	gzip []byte
+	size int // of the text
+}
 
 // Zipper packs pages, one after the other.
-type Zipper struct{ w *gzip.Writer }
+type Zipper struct {
+	w    *gzip.Writer
+	out  bytes.Buffer
+	size int
+}
 
 // NewZipper makes a Zipper.
 func NewZipper() *Zipper {
@@ -26,28 +35,27 @@ func NewZipper() *Zipper {
 	return &Zipper{w: w}
 }
 
-// Show packs a text, which must not change any more, and makes it the page. nil
-// is that there is none.
-func (p *Page) Show(z *Zipper, text []byte) (size, zipped int) {
-	if text == nil {
-		p.current.Store(nil)
-		return 0, 0
-	}
-	var packed bytes.Buffer
-	packed.Grow(len(text) / 8)
-	z.w.Reset(&packed)
-	_, _ = z.w.Write(text) // a buffer does not fail
-	_ = z.w.Close()
-	p.current.Store(&encoded{text: text, zipped: packed.Bytes()})
-	return len(text), packed.Len()
+func (z *Zipper) Write(text []byte) (int, error) {
+	z.size += len(text)
+	return z.w.Write(text)
 }
 
-// Size is how long the text is.
-func (p *Page) Size() int {
+// Show makes what write writes the page.
+func (p *Page) Show(z *Zipper, write func(w io.Writer)) {
+	z.size = 0
+	z.out.Reset()
+	z.w.Reset(&z.out)
+	write(z)
+	_ = z.w.Close() // a buffer does not fail
+	p.current.Store(&packed{gzip: bytes.Clone(z.out.Bytes()), size: z.size})
+}
+
+// Size is how long the text is, and its gzip.
+func (p *Page) Size() (plain, zipped int) {
 	if page := p.current.Load(); page != nil {
-		return len(page.text)
+		return page.size, len(page.gzip)
 	}
-	return 0
+	return 0, 0
 }
 
 // ServeHTTP answers with what was encoded last.
@@ -57,17 +65,19 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "there is nothing to show now", http.StatusServiceUnavailable)
 		return
 	}
-	body := page.text
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	h.Set("Vary", "Accept-Encoding")
+	body, size := io.Reader(bytes.NewReader(page.gzip)), len(page.gzip)
 	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		h.Set("Content-Encoding", "gzip")
-		body = page.zipped
+	} else {
+		size = page.size
+		body, _ = gzip.NewReader(body) // it is ours, and whole
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.Itoa(size))
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body)
+		_, _ = io.Copy(w, body)
 	}
 }
 
