@@ -1,0 +1,258 @@
+package prometheus_test
+
+import (
+	"bytes"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.yaml.in/yaml/v3"
+)
+
+// kinds of cases; the package comment says what each shows.
+var kinds = []string{"fires", "silent", "for", "resolves", "absent"}
+
+// caseFile is promtool's test file, as far as ours use it.
+type caseFile struct {
+	RuleFiles          []string       `yaml:"rule_files"`
+	EvaluationInterval model.Duration `yaml:"evaluation_interval"`
+	FuzzyCompare       bool           `yaml:"fuzzy_compare"`
+	Tests              []testCase     `yaml:"tests"`
+}
+
+type testCase struct {
+	Name        string         `yaml:"name"`
+	Interval    model.Duration `yaml:"interval"`
+	InputSeries []struct {
+		Series string `yaml:"series"`
+		Values string `yaml:"values"`
+	} `yaml:"input_series"`
+	ExternalLabels map[string]string `yaml:"external_labels"`
+	StartTimestamp string            `yaml:"start_timestamp"`
+	Alerts         []alertCheck      `yaml:"alert_rule_test"`
+	Samples        []struct {
+		Expr     string         `yaml:"expr"`
+		EvalTime model.Duration `yaml:"eval_time"`
+		Want     []struct {
+			Labels    string  `yaml:"labels"`
+			Value     float64 `yaml:"value"`
+			Histogram string  `yaml:"histogram"`
+		} `yaml:"exp_samples"`
+	} `yaml:"promql_expr_test"`
+
+	file  string
+	alert string // empty for recording rules
+	kinds map[string]bool
+}
+
+// alertCheck says which alerts of a name fire at a time.
+type alertCheck struct {
+	EvalTime model.Duration `yaml:"eval_time"`
+	Alert    string         `yaml:"alertname"`
+	Want     []struct {
+		Labels      map[string]string `yaml:"exp_labels"`
+		Annotations map[string]string `yaml:"exp_annotations"`
+	} `yaml:"exp_alerts"`
+}
+
+func (c alertCheck) fires() bool { return len(c.Want) > 0 }
+
+var caseName = regexp.MustCompile(`^(\w+) ([a-z]+(?:, [a-z]+)*)(?:: .+)?$`)
+
+func caseFiles(t *testing.T) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir("rules/tests", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// readCases parses every file below rules/tests, and finds out what each case is about.
+func readCases(t *testing.T) (all []testCase) {
+	t.Helper()
+	tested := map[string]bool{}
+	for _, file := range caseFiles(t) {
+		if !strings.HasSuffix(file, "_test.yml") {
+			t.Errorf("%s: its name does not end in _test.yml", file)
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f caseFile
+		strict := yaml.NewDecoder(bytes.NewReader(text))
+		strict.KnownFields(true)
+		if err := strict.Decode(&f); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if !f.FuzzyCompare {
+			t.Errorf("%s: fuzzy_compare is not true", file)
+		}
+		for _, r := range f.RuleFiles {
+			tested[filepath.Join(filepath.Dir(file), r)] = true
+		}
+		for _, c := range f.Tests {
+			c.file = file
+			if !c.read(t) {
+				continue
+			}
+			all = append(all, c)
+		}
+	}
+	for _, file := range ruleFiles(t) {
+		if !tested[file] {
+			t.Errorf("%s: no test file names it in rule_files", file)
+		}
+	}
+	return all
+}
+
+// read takes the name of a case apart.
+func (c *testCase) read(t *testing.T) bool {
+	t.Helper()
+	if strings.HasPrefix(c.Name, "record: ") {
+		return true
+	}
+	m := caseName.FindStringSubmatch(c.Name)
+	if m == nil {
+		t.Errorf("%s: case %q is called neither \"record: why\" nor \"Alert kind, kind: why\"", c.file, c.Name)
+		return false
+	}
+	c.alert, c.kinds = m[1], map[string]bool{}
+	for kind := range strings.SplitSeq(m[2], ", ") {
+		if !slices.Contains(kinds, kind) {
+			t.Errorf("%s: case %q: kind %q is none of %s", c.file, c.Name, kind, strings.Join(kinds, ", "))
+		}
+		c.kinds[kind] = true
+	}
+	return true
+}
+
+// unproved lists the kinds in the name of a case that its checks do not show.
+// reads are the metrics that the alert reads.
+func (c *testCase) unproved(a *rule, reads map[string]bool) (problems []string) {
+	var checks []alertCheck
+	for _, check := range c.Alerts {
+		if check.Alert == c.alert {
+			checks = append(checks, check)
+		}
+	}
+	if len(checks) == 0 {
+		return []string{"it checks nothing of " + c.alert}
+	}
+	slices.SortStableFunc(checks, func(x, y alertCheck) int { return int(x.EvalTime - y.EvalTime) })
+	first := func(fires bool) int {
+		return slices.IndexFunc(checks, func(check alertCheck) bool { return check.fires() == fires })
+	}
+	after := func(i int, fires bool) bool {
+		return i >= 0 && slices.ContainsFunc(checks[i:], func(check alertCheck) bool { return check.fires() == fires })
+	}
+	shows := map[string]bool{
+		"fires":    first(true) >= 0,
+		"silent":   first(true) < 0 && checks[len(checks)-1].EvalTime > a.For && c.feeds(reads),
+		"for":      after(first(false), true),
+		"resolves": after(first(true), false),
+		"absent":   c.lacks(reads),
+	}
+	want := map[string]string{
+		"fires":    "a check with exp_alerts",
+		"silent":   "checks without exp_alerts, one of them later than `for` (" + time.Duration(a.For).String() + "), and values of a metric that the alert reads",
+		"for":      "a check without exp_alerts before one with",
+		"resolves": "a check with exp_alerts before one without",
+		"absent":   "that a metric which the alert reads has no series, or one with a hole (_) or an end (stale)",
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.kinds)) {
+		if !shows[kind] {
+			problems = append(problems, "to show \""+kind+"\" it needs "+want[kind])
+		}
+	}
+	return problems
+}
+
+// metricOf is the metric of an input series.
+func metricOf(series string) string {
+	name, _, _ := strings.Cut(series, "{")
+	return strings.TrimSpace(name)
+}
+
+// feeds tells whether the case has values of one of the metrics.
+func (c *testCase) feeds(metrics map[string]bool) bool {
+	for _, in := range c.InputSeries {
+		if metrics[metricOf(in.Series)] {
+			return true
+		}
+	}
+	return false
+}
+
+var hole = regexp.MustCompile(`\bstale\b|(^|\s)_`)
+
+// lacks tells whether values of one of the metrics are missing at some time.
+func (c *testCase) lacks(metrics map[string]bool) bool {
+	missing := maps.Clone(metrics)
+	maps.DeleteFunc(missing, func(name string, _ bool) bool { return recorded(name) })
+	for _, in := range c.InputSeries {
+		delete(missing, metricOf(in.Series))
+		if metrics[metricOf(in.Series)] && hole.MatchString(in.Values) {
+			return true
+		}
+	}
+	return len(missing) > 0 || len(metrics) == 0
+}
+
+// recorded tells whether a name is that of a recording rule.
+func recorded(name string) bool { return strings.Contains(name, ":") }
+
+// samples tells whether the case expects a sample of a recording rule.
+func (c *testCase) samples(record string) bool {
+	for _, s := range c.Samples {
+		expr, err := promql.ParseExpr(s.Expr)
+		if err == nil && len(s.Want) > 0 && names(expr)[record] {
+			return true
+		}
+	}
+	return false
+}
+
+// names are the metrics that an expression names.
+func names(expr parser.Expr) map[string]bool {
+	all := map[string]bool{}
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		if s, ok := node.(*parser.VectorSelector); ok {
+			all[s.Name] = true
+		}
+		return nil
+	})
+	return all
+}
+
+// reader finds the metrics that an expression reads, those behind recording rules included.
+func reader(records []rule) func(parser.Expr) map[string]bool {
+	return func(expr parser.Expr) map[string]bool {
+		all := names(expr)
+		for size := 0; size < len(all); {
+			size = len(all)
+			for _, r := range records {
+				if all[r.Record] {
+					maps.Copy(all, names(r.expr))
+				}
+			}
+		}
+		return all
+	}
+}
