@@ -33,7 +33,7 @@ var jobs = map[string]struct {
 	"prometheus":   {[]string{"foreign/prometheus-*.txt", runtime}, nil},
 	"alertmanager": {[]string{"foreign/alertmanager-*.txt", runtime}, nil},
 	"mysql":        {[]string{"foreign/mysqld-exporter-*.txt", runtime}, nil},
-	"mongodb":      {[]string{"foreign/mongodb-exporter-*.txt", runtime}, nil},
+	"mongodb":      {[]string{"foreign/mongodb_exporter-*.txt", runtime}, nil},
 }
 
 // ofScrape is what Prometheus itself adds to each target.
@@ -100,22 +100,44 @@ func readPage(t *testing.T, page string) map[string]labelSet {
 		t.Fatal(err)
 	}
 	if filepath.Ext(files[0]) == ".txt" {
-		return readList(string(text))
+		return readList(t, files[0], string(text))
 	}
 	return readTables(string(text), section)
 }
 
-// readList reads a foreign exporter's metrics: a line each with the name and then
-// its labels, those of histograms with their suffixes; # begins a comment.
-func readList(text string) map[string]labelSet {
+// readList reads a foreign exporter's metrics, a line each: name, type and labels
+// with commas between.
+func readList(t *testing.T, file, text string) map[string]labelSet {
+	t.Helper()
 	all := map[string]labelSet{}
 	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		if words := strings.Fields(line); len(words) > 0 {
-			all[words[0]] = setOf(words[1:]...)
+		words := strings.Fields(line)
+		if len(words) < 2 || len(words) > 3 {
+			t.Fatalf("%s: %q is not a name, a type and labels with commas between", file, strings.TrimSpace(line))
 		}
+		own := setOf()
+		if len(words) == 3 {
+			own = setOf(strings.Split(words[2], ",")...)
+		}
+		list(all, words[0], words[1], own)
 	}
 	return all
+}
+
+// list adds a metric of a type with all its names.
+func list(all map[string]labelSet, name, kind string, own labelSet) {
+	if was, twice := all[name]; twice {
+		own = own.with(was) // several commands show it
+	}
+	all[name] = own
+	switch kind {
+	case "histogram":
+		all[name+"_bucket"] = own.with(setOf("le"))
+		all[name+"_sum"], all[name+"_count"] = own, own
+	case "summary":
+		all[name] = own.with(setOf("quantile"))
+		all[name+"_sum"], all[name+"_count"] = own, own
+	}
 }
 
 var code = regexp.MustCompile("`([^`]+)`")
@@ -156,16 +178,7 @@ func readTables(text, section string) map[string]labelSet {
 			}
 		}
 		for _, m := range code.FindAllStringSubmatch(cell("name"), -1) {
-			name := m[1]
-			if own == nil || all[name] == nil {
-				all[name] = own
-			} else {
-				all[name] = all[name].with(own) // several commands show it
-			}
-			if strings.TrimSpace(cell("type")) == "histogram" {
-				all[name+"_bucket"] = own.with(setOf("le"))
-				all[name+"_sum"], all[name+"_count"] = own, own
-			}
+			list(all, m[1], strings.TrimSpace(cell("type")), own)
 		}
 	}
 	return all
