@@ -16,10 +16,10 @@ N        ?= 20# kills
 FUZZTIME ?= 10s# for each fuzz target
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race demo bench kill lint fuzz generate verify clean
+.PHONY: help build test race demo bench kill lint fuzz generate dashboards verify clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/candlestack and bin/candlestack-exporter
 	@go build -trimpath -ldflags '$(STAMP)' -o bin/ ./services/candlestack ./exporters/candlestack-exporter
@@ -58,9 +58,13 @@ fuzz: ## run each fuzz target for FUZZTIME
 generate: ## write METRICS.md, exporters/METRICS.md and exporters/FIDELITY.md
 	@go test -count=1 -run 'Test(Metrics|Fidelity)Document' ./services/command ./exporters/command ./exporters/broker -update >/dev/null
 
+dashboards: ## write grafana/dashboards
+	@go run ./grafana/generate
+
 verify: ## check that generated files and module files are what they would be if made again
 	@go mod verify >/dev/null && go mod tidy -diff
 	@go test -count=1 -run 'Test(Metrics|Fidelity)Document' ./services/command ./exporters/command ./exporters/broker
+	@go test -count=1 -run 'TestDashboardsAreGenerated' ./grafana/generate
 
 clean: ## remove what was built
 	@rm -rf bin .cache
