@@ -19,7 +19,7 @@ FUZZTIME ?= 10s# for each fuzz target
 .PHONY: help build test race demo bench kill lint fuzz generate dashboards verify clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/candlestack and bin/candlestack-exporter
 	@go build -trimpath -ldflags '$(STAMP)' -o bin/ ./services/candlestack ./exporters/candlestack-exporter
@@ -68,3 +68,5 @@ verify: ## check that generated files and module files are what they would be if
 
 clean: ## remove what was built
 	@rm -rf bin .cache
+
+include compose/compose.mk
