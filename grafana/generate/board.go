@@ -51,17 +51,17 @@ var datasource = variable{
 
 // choice is a variable of the values of a label: several, or all at once.
 func choice(name, label, values string) variable {
-	v := single(name, label, values)
+	v := single(name, label, "", values)
 	v.Multi, v.IncludeAll, v.AllValue = true, true, ".+"
 	v.Current = option{[]string{"All"}, []string{"$__all"}}
 	return v
 }
 
-// single is a variable of one value of a label, the first one until somebody chooses.
-func single(name, label, values string) variable {
+// single is a variable of one value of a label; without the usual one, it is the first.
+func single(name, label, usual, values string) variable {
 	return variable{
 		Name: name, Type: "query", Label: label, Datasource: &prometheus, Definition: values,
-		Query: variableQuery{values, "Variable"}, Refresh: 2, Sort: 1, Current: option{"", ""}, Options: []any{},
+		Query: variableQuery{values, "Variable"}, Refresh: 2, Sort: 1, Current: option{usual, usual}, Options: []any{},
 	}
 }
 

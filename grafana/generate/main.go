@@ -15,7 +15,10 @@ import (
 func boards() map[string]*dashboard {
 	return map[string]*dashboard{
 		"overview": overview(),
+		"market":   market(),
 		"pipeline": pipeline(),
+		"kafka":    kafka(),
+		"topics":   topics(),
 	}
 }
 

@@ -62,3 +62,10 @@ func (p *panel) onRight(pattern, unit string) *panel {
 
 // yUnit gives the rows of a heat map a unit.
 func (p *panel) yUnit(id string) *panel { p.Options.(*heatmapOptions).YAxis.Unit = id; return p }
+
+// colored paints the cells of a heat map by a scheme, from one value to another.
+func (p *panel) colored(scheme string, from, to float64) *panel {
+	c := &p.Options.(*heatmapOptions).Color
+	c.Scheme, c.Exponent, c.Min, c.Max = scheme, 1, &from, &to
+	return p
+}

@@ -65,6 +65,7 @@ type heatmapOptions struct {
 	Color        heatmapColor   `json:"color"`
 	CellGap      int            `json:"cellGap"`
 	YAxis        heatmapAxis    `json:"yAxis"`
+	CellValues   cellValues     `json:"cellValues"`
 	RowsFrame    rowsFrame      `json:"rowsFrame"`
 	FilterValues filterValues   `json:"filterValues"`
 	Tooltip      heatmapTooltip `json:"tooltip"`
@@ -86,6 +87,10 @@ type heatmapAxis struct {
 	AxisPlacement string `json:"axisPlacement"`
 	Unit          string `json:"unit"`
 	Reverse       bool   `json:"reverse"`
+}
+
+type cellValues struct {
+	Unit string `json:"unit"`
 }
 
 type rowsFrame struct {

@@ -15,6 +15,7 @@ const (
 	unitBytesRate   = "Bps"
 	unitRatio       = "percentunit"
 	unitPercent     = "percent"
+	unitLocale      = "locale" // 85,237.01
 	unitEventRate   = "eps"
 	unitRequestRate = "reqps"
 	unitRowRate     = "rowsps"
@@ -162,7 +163,7 @@ func (p *panel) limits(base string, steps ...step) *panel {
 func heatmap(title, description, unit string, targets ...target) *panel {
 	options := &heatmapOptions{
 		Color: heatmapColor{Mode: "scheme", Scheme: "Oranges", Steps: 64, Exponent: 0.5, Fill: "dark-orange"}, CellGap: 1,
-		YAxis: heatmapAxis{AxisPlacement: "left", Unit: unit}, RowsFrame: rowsFrame{"auto"}, FilterValues: filterValues{1e-9},
+		YAxis: heatmapAxis{AxisPlacement: "left", Unit: unitNone}, CellValues: cellValues{unit}, RowsFrame: rowsFrame{"auto"}, FilterValues: filterValues{1e-9},
 		Tooltip: heatmapTooltip{Mode: "single"}, Legend: showLegend{true},
 	}
 	return newPanel("heatmap", title, description, unit, nil, options, targets)
