@@ -55,7 +55,6 @@ type Broker struct {
 	wanted  []dialect
 	counts  *counts
 	known   map[int32]member
-	zip     *exposition.Zipper
 	series  prometheus.Gauge
 	current atomic.Pointer[view]
 }
@@ -82,7 +81,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{wanted: wanted, counts: newCounts(), known: map[int32]member{}, zip: exposition.NewZipper(),
+	b := &Broker{wanted: wanted, counts: newCounts(), known: map[int32]member{},
 		series: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "candlestack_exporter", Name: "broker_series", Help: "Series that are shown of brokers and of the controller."}),
 	}
 	fidelity := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "candlestack_exporter", Name: "metric_fidelity",
@@ -117,7 +116,7 @@ func (b *Broker) Show(s *snapshot.Snapshot) {
 	lists := spread(s)
 	shown := 0
 	show := func(target *exposition.Page, p *page, table []signal) {
-		target.Show(b.zip, func(w io.Writer) {
+		target.Show(func(w io.Writer) {
 			p.Encoder = exposition.NewEncoder(w, "")
 			p.write(table, b.wanted)
 			shown += p.Close()

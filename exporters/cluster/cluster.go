@@ -65,7 +65,6 @@ type Page struct {
 	exposition.Page
 	series prometheus.Gauge
 	bytes  *prometheus.GaugeVec
-	zip    *exposition.Zipper
 }
 
 // New makes a Page, of a cluster that nobody has looked at yet. An error is that of cfg.
@@ -73,7 +72,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Page, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Page{cfg: cfg, zip: exposition.NewZipper(),
+	p := &Page{cfg: cfg,
 		series: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "candlestack_exporter", Name: "series", Help: "Series that are shown of the cluster."}),
 		bytes:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "candlestack_exporter", Name: "page_bytes", Help: "Size of what is shown of the cluster."}, []string{"encoding"}),
 	}
@@ -84,7 +83,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Page, error) {
 
 // Show encodes s. It is called by one at a time.
 func (p *Page) Show(s *snapshot.Snapshot) {
-	p.Page.Show(p.zip, func(w io.Writer) { p.series.Set(float64(p.cfg.Write(w, s))) })
+	p.Page.Show(func(w io.Writer) { p.series.Set(float64(p.cfg.Write(w, s))) })
 	plain, zipped := p.Size()
 	p.bytes.WithLabelValues("identity").Set(float64(plain))
 	p.bytes.WithLabelValues("gzip").Set(float64(zipped))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -22,31 +23,34 @@ type packed struct {
 	size int // of the text
 }
 
-// Zipper packs pages, one after the other.
-type Zipper struct {
-	w    *gzip.Writer
+// packer packs a page at a time.
+type packer struct {
+	gzip *gzip.Writer
 	out  bytes.Buffer
 	size int
 }
 
-// NewZipper makes a Zipper.
-func NewZipper() *Zipper {
+// packers are shared: each takes a megabyte, a quarter of what all else needs of
+// a small cluster.
+var packers = sync.Pool{New: func() any {
 	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one
-	return &Zipper{w: w}
-}
+	return &packer{gzip: w}
+}}
 
-func (z *Zipper) Write(text []byte) (int, error) {
-	z.size += len(text)
-	return z.w.Write(text)
+func (p *packer) Write(text []byte) (int, error) {
+	p.size += len(text)
+	return p.gzip.Write(text)
 }
 
 // Show makes what write writes the page.
-func (p *Page) Show(z *Zipper, write func(w io.Writer)) {
+func (p *Page) Show(write func(w io.Writer)) {
+	z := packers.Get().(*packer)
+	defer packers.Put(z)
 	z.size = 0
 	z.out.Reset()
-	z.w.Reset(&z.out)
+	z.gzip.Reset(&z.out)
 	write(z)
-	_ = z.w.Close() // a buffer does not fail
+	_ = z.gzip.Close() // a buffer does not fail
 	p.current.Store(&packed{gzip: bytes.Clone(z.out.Bytes()), size: z.size})
 }
 
