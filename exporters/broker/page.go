@@ -174,9 +174,50 @@ func (p *page) groups(state string) {
 	p.Int(int64(n))
 }
 
-func (p *page) raft(value int32) {
-	if p.snapshot.Controller >= 0 {
-		p.Int(int64(value))
+// quorum writes what the active controller tells, where there is one; less than 0:
+// it does not know.
+func (p *page) quorum(value func(*snapshot.Snapshot) int64) {
+	if p.snapshot.Controller < 0 {
+		return
+	}
+	if v := value(p.snapshot); v >= 0 {
+		p.Int(v)
+	}
+}
+
+// metadataEnd is the end of the metadata log on the broker; -1: not known.
+func (p *page) metadataEnd(s *snapshot.Snapshot) int64 {
+	for _, nodes := range []map[int32]int64{s.Quorum.Voters, s.Quorum.Observers} {
+		if end, ok := nodes[p.id]; ok {
+			return end
+		}
+	}
+	return -1
+}
+
+// role writes what the broker is in the quorum, as a label.
+func (p *page) role(label string) {
+	if p.snapshot.Controller < 0 {
+		return
+	}
+	role := ""
+	if _, ok := p.snapshot.Quorum.Observers[p.id]; ok {
+		role = "observer"
+	}
+	if _, ok := p.snapshot.Quorum.Voters[p.id]; ok {
+		role = "follower"
+	}
+	if p.snapshot.Controller == p.id {
+		role = "leader"
+	}
+	if role != "" {
+		p.Int(1, exposition.Label(label, role))
+	}
+}
+
+func (p *page) transactions(value func(*snapshot.Transactions) int64) {
+	if t := p.broker.Transactions; t != nil {
+		p.Int(value(t))
 	}
 }
 

@@ -25,6 +25,7 @@ func TestReplicas(t *testing.T) {
 	broken := partition(5, -1, []int32{2}, []int32{2})
 	broken.Offline = []int32{2}
 	s := &snapshot.Snapshot{Time: time.Unix(100, 0), Up: true, ClusterID: "id", Controller: 2, Epoch: 7, Fenced: 1,
+		Quorum: snapshot.Quorum{HighWatermark: 90, Voters: map[int32]int64{1: 88, 2: 91}, Observers: map[int32]int64{3: -1}},
 		Topics: []snapshot.Topic{{Name: "orders", MinISR: 2, Partitions: []snapshot.Partition{
 			partition(0, 1, three, three),
 			partition(1, 2, three, []int32{2, 3}),   // at the least
@@ -84,19 +85,28 @@ func TestReplicas(t *testing.T) {
 		"kafka_server_raft_metrics_current_leader":                          "2",
 		"kafka_server_raftmetrics_current_leader":                           "2",
 		"kafka_server_raft_metrics_current_epoch":                           "7",
+		"kafka_server_raft_metrics_high_watermark":                          "90",
+		"kafka_server_raft_metrics_log_end_offset":                          "88",
+		"kafka_server_raftmetrics_log_end_offset":                           "88",
+		`kafka_server_raft_metrics_current_state_info{state="follower"}`:    "1",
+		`kafka_server_raftmetrics_current_state{current_state="follower"}`:  "1",
 		`kafka_server_brokertopicmetrics_messagesin_total{topic="orders"}`:  "0",
 		`kafka_server_brokertopicmetrics_messagesin_total{topic="nothing"}`: "",
 	})
 	w.has(t, "/broker/2/metrics", map[string]string{
-		"kafka_server_replicamanager_underreplicatedpartitions": "1",
-		"kafka_server_replicamanager_atminisrpartitioncount":    "1",
-		"kafka_server_replicamanager_offlinereplicacount":       "1",
-		of("cluster_partition_underreplicated", 1):              "1",
-		of("cluster_partition_underreplicated", 2):              "0",
+		"kafka_server_raft_metrics_log_end_offset":                     "91",
+		`kafka_server_raft_metrics_current_state_info{state="leader"}`: "1",
+		"kafka_server_replicamanager_underreplicatedpartitions":        "1",
+		"kafka_server_replicamanager_atminisrpartitioncount":           "1",
+		"kafka_server_replicamanager_offlinereplicacount":              "1",
+		of("cluster_partition_underreplicated", 1):                     "1",
+		of("cluster_partition_underreplicated", 2):                     "0",
 	})
 	w.has(t, "/broker/3/metrics", map[string]string{
-		"kafka_server_replicamanager_underminisrpartitioncount": "1",
-		of("cluster_partition_underminisr", 2):                  "1",
+		"kafka_server_raft_metrics_log_end_offset":                       "",
+		`kafka_server_raft_metrics_current_state_info{state="observer"}`: "1",
+		"kafka_server_replicamanager_underminisrpartitioncount":          "1",
+		of("cluster_partition_underminisr", 2):                           "1",
 	})
 	w.has(t, "/controller/metrics", map[string]string{
 		"kafka_controller_kafkacontroller_activecontrollercount":          "1",
@@ -108,19 +118,22 @@ func TestReplicas(t *testing.T) {
 		"kafka_controller_kafkacontroller_preferredreplicaimbalancecount": "3",
 	})
 	// What is not known is missing, and no zero.
-	s.Controller, s.Fenced, s.Topics[0].MinISR = -1, -1, 0
+	s.Controller, s.Fenced, s.Topics[0].MinISR, s.Quorum = -1, -1, 0, snapshot.Quorum{}
 	for i := range s.Brokers {
 		s.Brokers[i].Groups, s.Brokers[i].Logs = nil, nil
 	}
 	shown.Show(s)
 	w.has(t, "/broker/1/metrics", map[string]string{
-		"kafka_server_replicamanager_leadercount":                "3",
-		"kafka_server_replicamanager_atminisrpartitioncount":     "",
-		of("cluster_partition_atminisr", 0):                      "",
-		of("log_log_size", 1):                                    "",
-		"kafka_log_logmanager_offlinelogdirectorycount":          "",
-		"kafka_coordinator_group_groupmetadatamanager_numgroups": "",
-		"kafka_server_raft_metrics_current_leader":               "",
+		"kafka_server_replicamanager_leadercount":                        "3",
+		"kafka_server_replicamanager_atminisrpartitioncount":             "",
+		of("cluster_partition_atminisr", 0):                              "",
+		of("log_log_size", 1):                                            "",
+		"kafka_log_logmanager_offlinelogdirectorycount":                  "",
+		"kafka_coordinator_group_groupmetadatamanager_numgroups":         "",
+		"kafka_server_raft_metrics_current_leader":                       "",
+		"kafka_server_raft_metrics_high_watermark":                       "",
+		"kafka_server_raft_metrics_log_end_offset":                       "",
+		`kafka_server_raft_metrics_current_state_info{state="follower"}`: "",
 	})
 	w.has(t, "/controller/metrics", map[string]string{
 		"kafka_controller_kafkacontroller_activecontrollercount": "",

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/candlestack/candlestack/exporters/exposition"
+	"github.com/candlestack/candlestack/exporters/snapshot"
 )
 
 // A dialect is how a set of jmx_exporter's rules names MBeans.
@@ -23,6 +24,11 @@ type names [dialects]string
 // both is a name that dialects share.
 func both(name string) names { return names{jmx: name, strimzi: name} }
 
+// raft are the names of an attribute of raft-metrics.
+func raft(attribute string) names {
+	return names{jmx: "kafka_server_raft_metrics_" + attribute, strimzi: "kafka_server_raftmetrics_" + attribute}
+}
+
 // Classes of fidelity.
 const (
 	exact       = "exact"       // the MBean's value
@@ -31,7 +37,7 @@ const (
 
 // signal is what an MBean of a broker tells, or something of our own.
 type signal struct {
-	mbean  string // domain:type=…,name=…, or …#attribute; empty: there is none in Kafka 4
+	mbean  string // domain:type=…,name=…, or …#attribute; empty: there is none in Kafka 4, or it is text
 	names  names
 	kind   string
 	class  string
@@ -55,15 +61,17 @@ func (s *signal) families(wanted []dialect) (families []exposition.Family) {
 const (
 	gauge   = "gauge"
 	counter = "counter"
+	untyped = "untyped"
 
-	metadata  = "Metadata"
-	configs   = "Metadata, DescribeConfigs"
-	moves     = "Metadata, ListPartitionReassignments"
-	quorum    = "DescribeQuorum"
-	offsets   = "ListOffsets"
-	logDirs   = "DescribeLogDirs"
-	listing   = "ListGroups"
-	confluent = "Confluent"
+	metadata     = "Metadata"
+	configs      = "Metadata, DescribeConfigs"
+	moves        = "Metadata, ListPartitionReassignments"
+	quorum       = "DescribeQuorum"
+	offsets      = "ListOffsets"
+	logDirs      = "DescribeLogDirs"
+	listing      = "ListGroups"
+	transactions = "ListTransactions, DescribeTransactions"
+	confluent    = "Confluent"
 )
 
 // ofBroker is the alias table of a broker's page: all that tells of names, in the
@@ -165,12 +173,33 @@ var ofBroker = []signal{
 		"Groups of the classic protocol without a member.",
 		func(p *page) { p.groups("Empty") }},
 
-	{"kafka.server:type=raft-metrics#current-leader", names{jmx: "kafka_server_raft_metrics_current_leader", strimzi: "kafka_server_raftmetrics_current_leader"}, gauge, exact, quorum, "Confluent, Strimzi",
+	{"kafka.server:type=raft-metrics#current-leader", raft("current_leader"), gauge, exact, quorum, "Confluent, Strimzi",
 		"Id of the active controller.",
-		func(p *page) { p.raft(p.snapshot.Controller) }},
-	{"kafka.server:type=raft-metrics#current-epoch", names{jmx: "kafka_server_raft_metrics_current_epoch", strimzi: "kafka_server_raftmetrics_current_epoch"}, gauge, exact, quorum, "Confluent, Strimzi",
+		func(p *page) { p.quorum(func(s *snapshot.Snapshot) int64 { return int64(s.Controller) }) }},
+	{"kafka.server:type=raft-metrics#current-epoch", raft("current_epoch"), gauge, exact, quorum, "Confluent, Strimzi",
 		"Epoch of the active controller.",
-		func(p *page) { p.raft(p.snapshot.Epoch) }},
+		func(p *page) { p.quorum(func(s *snapshot.Snapshot) int64 { return int64(s.Epoch) }) }},
+	{"kafka.server:type=raft-metrics#high-watermark", raft("high_watermark"), gauge, approximate, quorum, "Confluent, Strimzi",
+		"Approximate: the high watermark of the metadata log at the active controller; another broker's own is less by what it has not fetched.",
+		func(p *page) { p.quorum(func(s *snapshot.Snapshot) int64 { return s.Quorum.HighWatermark }) }},
+	{"kafka.server:type=raft-metrics#log-end-offset", raft("log_end_offset"), gauge, approximate, quorum, "Confluent, Strimzi",
+		"Approximate: the end of the metadata log on the broker; on others than the active controller as it was when they last fetched.",
+		func(p *page) { p.quorum(p.metadataEnd) }},
+	{"", names{jmx: "kafka_server_raft_metrics_current_state_info"}, gauge, approximate, quorum, "Strimzi",
+		"Approximate: what the broker is in the quorum: leader, follower or observer; always 1. That it is a candidate cannot be seen.",
+		func(p *page) { p.role("state") }},
+	{"", names{strimzi: "kafka_server_raftmetrics_current_state"}, untyped, approximate, quorum, "Strimzi",
+		"Approximate: what the broker is in the quorum: leader, follower or observer; always 1. That it is a candidate cannot be seen.",
+		func(p *page) { p.role("current_state") }},
+
+	{"", names{jmx: "kafka_server_transaction_coordinator_metrics_transactional_id_count"}, gauge, exact, transactions, confluent,
+		"Transactional ids that the broker coordinates, as last asked for (--refresh.log-dirs).",
+		func(p *page) { p.transactions(func(t *snapshot.Transactions) int64 { return int64(t.IDs) }) }},
+	{"", names{jmx: "kafka_server_transaction_coordinator_metrics_active_transaction_total_time_max"}, gauge, exact, transactions, confluent,
+		"Milliseconds since the oldest transaction began that the broker coordinates and that is not complete, as last asked for (--refresh.log-dirs); 0 if there is none.",
+		func(p *page) {
+			p.transactions(func(t *snapshot.Transactions) int64 { return t.Longest.Milliseconds() })
+		}},
 }
 
 // ofController is the alias table of the controller's page.

@@ -75,7 +75,7 @@ type GroupConfig struct {
 type RefreshConfig struct {
 	Interval      time.Duration `help:"Time from one look at the cluster to the next. Lag in seconds is exact to this." default:"15s"`
 	Deadline      time.Duration `help:"Longest look; what has not answered by then is missing." default:"10s"`
-	LogDirs       time.Duration `name:"log-dirs" help:"Time from one question for the sizes of logs to the next; 0: never ask." default:"1m"`
+	LogDirs       time.Duration `name:"log-dirs" help:"Time from one question for the sizes of logs and for transactions to the next; 0: never ask." default:"1m"`
 	BrokerTimeout time.Duration `help:"Longest time that one broker may take for one answer; after it the broker is left out until the next look." default:"1s"`
 }
 

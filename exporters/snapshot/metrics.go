@@ -26,12 +26,14 @@ type metrics struct {
 
 // The phases of a look.
 const (
-	phaseMetadata = "metadata"
-	phaseGroups   = "groups"
-	phaseCommits  = "commits"
-	phaseOffsets  = "offsets"
-	phaseTimes    = "times"
-	phaseLogs     = "logs"
+	phaseMetadata     = "metadata"
+	phaseGroups       = "groups"
+	phaseCommits      = "commits"
+	phaseOffsets      = "offsets"
+	phaseTimes        = "times"
+	phaseLogs         = "logs"
+	phaseTransactions = "transactions"
+	phasePages        = "pages"
 )
 
 // noAnswer is the code of a request that a broker did not answer.
@@ -40,7 +42,8 @@ const noAnswer = "no_answer"
 // asked are the APIs that we use, with the least version that serves us.
 var asked = map[kmsg.Key]int16{kmsg.Metadata: 0, kmsg.ListGroups: 0, kmsg.DescribeGroups: 0, kmsg.ConsumerGroupDescribe: 0,
 	kmsg.OffsetFetch: 8, kmsg.ListOffsets: 1, kmsg.DescribeConfigs: 0, kmsg.DescribeQuorum: 0,
-	kmsg.DescribeCluster: 2, kmsg.ListPartitionReassignments: 0, kmsg.DescribeLogDirs: 1}
+	kmsg.DescribeCluster: 2, kmsg.ListPartitionReassignments: 0, kmsg.DescribeLogDirs: 1,
+	kmsg.ListTransactions: 0, kmsg.DescribeTransactions: 0}
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	opts := func(name, help string) prometheus.Opts {
@@ -60,7 +63,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		refresh:     histogram("refresh_duration_seconds", "Time of a look at the cluster and of encoding it, failed looks too.", "outcome"),
-		phase:       histogram("phase_duration_seconds", "Time of a part of a look at the cluster.", "phase"),
+		phase:       histogram("phase_duration_seconds", "Time of a part of a look at the cluster; pages is that of encoding it.", "phase"),
 		requests:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("kafka_requests_total", "Requests to Kafka: ok if there was an answer, whatever it says.")), []string{"api", "broker", "code"}),
 		errors:      prometheus.NewCounterVec(prometheus.CounterOpts(opts("errors_total", "What Kafka refused, a topic, partition or group each, by its error code; no_answer is a whole request.")), []string{"api", "code"}),
 		bytes:       prometheus.NewCounterVec(prometheus.CounterOpts(opts("kafka_bytes_total", "Bytes to and from Kafka.")), []string{"direction"}),
@@ -73,7 +76,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, outcome := range []string{"ok", "error"} {
 		m.refresh.WithLabelValues(outcome)
 	}
-	for _, phase := range []string{phaseMetadata, phaseGroups, phaseCommits, phaseOffsets, phaseTimes, phaseLogs} {
+	for _, phase := range []string{phaseMetadata, phaseGroups, phaseCommits, phaseOffsets, phaseTimes, phaseLogs, phaseTransactions, phasePages} {
 		m.phase.WithLabelValues(phase)
 	}
 	for _, direction := range []string{"sent", "received"} {
@@ -119,7 +122,8 @@ func (m *metrics) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ ne
 
 // answered notes whether the cluster lets us use an API, by the codes that came.
 func (m *metrics) answered(api kmsg.Key, codes map[int16]bool) {
-	refused := codes[kerr.ClusterAuthorizationFailed.Code] || codes[kerr.GroupAuthorizationFailed.Code] || codes[kerr.TopicAuthorizationFailed.Code]
+	refused := codes[kerr.ClusterAuthorizationFailed.Code] || codes[kerr.GroupAuthorizationFailed.Code] || codes[kerr.TopicAuthorizationFailed.Code] ||
+		codes[kerr.TransactionalIDAuthorizationFailed.Code]
 	value := 1.0
 	if refused {
 		value = 0

@@ -235,7 +235,15 @@ func (l *look) quorum(ctx context.Context, s *Snapshot) {
 		}
 		if l.code(kmsg.DescribeQuorum, resp.ErrorCode) && len(resp.Topics) == 1 && len(resp.Topics[0].Partitions) == 1 &&
 			l.code(kmsg.DescribeQuorum, resp.Topics[0].Partitions[0].ErrorCode) {
-			s.Controller, s.Epoch = resp.Topics[0].Partitions[0].LeaderID, resp.Topics[0].Partitions[0].LeaderEpoch
+			p := &resp.Topics[0].Partitions[0]
+			s.Controller, s.Epoch = p.LeaderID, p.LeaderEpoch
+			s.Quorum = Quorum{HighWatermark: p.HighWatermark, Voters: map[int32]int64{}, Observers: map[int32]int64{}}
+			for _, r := range p.CurrentVoters {
+				s.Quorum.Voters[r.ReplicaID] = r.LogEndOffset
+			}
+			for _, r := range p.Observers {
+				s.Quorum.Observers[r.ReplicaID] = r.LogEndOffset
+			}
 		}
 		return
 	}
@@ -328,9 +336,9 @@ func (l *look) configs(ctx context.Context, topics []Topic) {
 	}
 }
 
-func (l *look) timed(phase string) (done func()) {
+func (s *Snapshotter) timed(phase string) (done func()) {
 	begin := time.Now()
-	return func() { l.metrics.phase.WithLabelValues(phase).Observe(time.Since(begin).Seconds()) }
+	return func() { s.metrics.phase.WithLabelValues(phase).Observe(time.Since(begin).Seconds()) }
 }
 
 var _ kgo.Hook = (*metrics)(nil)

@@ -65,15 +65,14 @@ func (l *look) reassignments(ctx context.Context, topics []Topic) {
 	}
 }
 
-// logDirs asks all brokers for the sizes of logs, where it is time again. Who does
-// not answer keeps what was known of it: the question is a heavy one, and being
-// slow with it is no sign of death.
+// logDirs asks all brokers for the sizes of logs. Who does not answer keeps what
+// was known of it: the question is a heavy one, and being slow with it is no sign
+// of death.
 func (l *look) logDirs(ctx context.Context, topics []Topic) {
 	defer l.timed(phaseLogs)()
-	if l.cfg.Refresh.LogDirs == 0 || l.now.Sub(l.logsAt) < l.cfg.Refresh.LogDirs || !l.has(kmsg.DescribeLogDirs) {
+	if !l.has(kmsg.DescribeLogDirs) {
 		return
 	}
-	l.logsAt = l.now
 	before := l.logs
 	l.logs = make(map[int32]*Logs, len(l.brokers))
 	byName := make(map[string]*Topic, len(topics))

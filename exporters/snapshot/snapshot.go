@@ -3,8 +3,8 @@
 // asks Kafka. It needs Kafka 3.0 or later (OffsetFetch of many groups at once).
 //
 // Of ACLs it needs Describe on topics and groups, and better has Describe on the
-// cluster (the active controller) and DescribeConfigs on topics (retention,
-// min.insync.replicas). What is refused is missing, and the rest is there.
+// cluster (the active controller) and on transactional ids, and DescribeConfigs on
+// topics (retention, min.insync.replicas). What is refused is missing, and the rest is there.
 package snapshot
 
 import "time"
@@ -21,12 +21,21 @@ type Snapshot struct {
 	// Metadata is any broker's and says nothing (kafka-observability.md §0.8).
 	Controller int32
 	Epoch      int32 // of the active controller
-	Fenced     int   // brokers that are registered and may not serve; -1: not known
+	Quorum     Quorum
+	Fenced     int // brokers that are registered and may not serve; -1: not known
 	Brokers    []Broker
 	Topics     []Topic
 	Groups     []Group
 	// Dropped counts the groups that hygiene left out, by reason: empty, max.
 	Dropped map[string]int
+}
+
+// Quorum is KRaft's metadata log as the active controller tells it. Without one it is empty.
+type Quorum struct {
+	HighWatermark int64
+	// Voters and Observers are the ends of the log on nodes, by their ids, when they
+	// last fetched; -1: the controller does not know.
+	Voters, Observers map[int32]int64
 }
 
 // Broker is one that is alive, or that is missing and still has replicas.
@@ -41,6 +50,8 @@ type Broker struct {
 	// nil: not known.
 	Groups map[GroupKind]int
 	Logs   *Logs // nil: not known
+	// Transactions are those that it coordinates; nil: not known.
+	Transactions *Transactions
 }
 
 // GroupKind is what groups are counted by. Words are as in Group.
@@ -59,6 +70,12 @@ type LogDir struct {
 	Offline       bool  // its disk failed
 	Total, Usable int64 // bytes of the volume; -1: not known
 	Used          int64 // bytes of the logs of topics that are shown
+}
+
+// Transactions are asked for as seldom as logs.
+type Transactions struct {
+	IDs     int           // transactional ids, also those without a transaction now
+	Longest time.Duration // time since the oldest transaction that is not complete began; 0: there is none
 }
 
 // Topic is a topic with its partitions.

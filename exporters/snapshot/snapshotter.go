@@ -36,7 +36,8 @@ type Snapshotter struct {
 	history    history
 	configured map[string]settings
 	logs       map[int32]*Logs
-	logsAt     time.Time
+	txns       map[int32]*Transactions
+	seldomAt   time.Time
 	apis       *kversion.Versions
 	apisAt     time.Time
 	complaint  string
@@ -108,7 +109,9 @@ func (s *Snapshotter) Refresh(ctx context.Context) {
 		s.metrics.lastSuccess.Set(float64(next.Time.UnixMilli()) / 1000)
 	}
 	s.current.Store(next)
+	pages := s.timed(phasePages)
 	s.OnChange(next)
+	pages()
 	s.metrics.refresh.WithLabelValues(outcome).Observe(time.Since(begin).Seconds())
 	if err != nil {
 		s.Report(err.Error())
@@ -166,12 +169,12 @@ func (s *Snapshotter) look(ctx context.Context) (*Snapshot, error) {
 	s.history.add(next.Time.UnixMilli(), next.Topics)
 	s.groups = l.merge(groups, whole)
 	l.date(ctx, next.Topics)
-	l.logDirs(ctx, next.Topics)
+	l.seldom(ctx, next.Topics)
 	next.Groups = s.visible(next)
 	for i := range next.Brokers {
 		b := &next.Brokers[i]
 		b.Up = b.Alive && l.down[b.ID] == nil
-		b.Groups, b.Logs = l.listed[b.ID], s.logs[b.ID]
+		b.Groups, b.Logs, b.Transactions = l.listed[b.ID], s.logs[b.ID], s.txns[b.ID]
 	}
 	for api, codes := range l.codes {
 		s.metrics.answered(api, codes)
