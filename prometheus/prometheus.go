@@ -8,5 +8,5 @@ import "embed"
 // Files holds prometheus.yml, targets/ (a file an environment) and rules/ (a
 // folder a subject), under these paths.
 //
-//go:embed prometheus.yml targets/*.yml
+//go:embed prometheus.yml targets/*.yml rules/pipeline/*.yml rules/kafka/*.yml rules/foreign/*.yml rules/demo/*.yml
 var Files embed.FS

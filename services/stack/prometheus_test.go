@@ -1,19 +1,23 @@
 package stack_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
+	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/candlestack/candlestack/prometheus"
 	"github.com/candlestack/candlestack/services/stack"
 )
 
@@ -33,7 +37,7 @@ func TestPrometheus(t *testing.T) {
 	}))
 	defer exporter.Close()
 	dir := t.TempDir()
-	config := stack.PrometheusConfig{Discovery: exporter.URL + "/sd"}
+	config := stack.PrometheusConfig{Files: prometheus.Files, Discovery: exporter.URL + "/sd", Rules: []string{"pipeline", "kafka", "demo"}}
 	for run := range 2 {
 		p, err := stack.StartPrometheus(dir, 0, config, slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -42,7 +46,7 @@ func TestPrometheus(t *testing.T) {
 		for _, query := range []string{
 			`up{job="prometheus"} == 1`,
 			`a{b="c", job="kafka-broker", instance="broker-7"} == 42`,
-// 			`ALERTS{alertname="Watchdog", alertstate="firing"}`,
+			// 			`ALERTS{alertname="Watchdog", alertstate="firing"}`,
 		} {
 			eventually(t, p.Addr, query)
 		}
@@ -73,9 +77,42 @@ func eventually(t *testing.T, addr, query string) {
 	t.Errorf("%s has no result: %s", query, body)
 }
 
-func TestPrometheusWithoutRules(t *testing.T) {
-	_, err := stack.StartPrometheus(t.TempDir(), 0, stack.PrometheusConfig{Rules: []string{"nothing"}}, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), filepath.Join("rules", "nothing")) {
+// TestBrokenFiles: what is wrong, with file and line where there is one.
+func TestBrokenFiles(t *testing.T) {
+	for name, test := range map[string]struct{ path, from, to, want string }{
+		"rule":          {"rules/pipeline/monitoring.yml", "expr: vector(1)", "expr: vector(1", "prometheus/rules/pipeline/monitoring.yml: "},
+		"configuration": {"prometheus.yml", "scrape_timeout", "scrape_tmeout", "prometheus/prometheus.yml: "},
+		"targets":       {"targets/demo.yml", "labels", "label", "prometheus/targets/demo.yml: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := fstest.MapFS{}
+			if err := fs.WalkDir(prometheus.Files, ".", func(path string, d fs.DirEntry, err error) error {
+				if err == nil && !d.IsDir() {
+					var content []byte
+					content, err = fs.ReadFile(prometheus.Files, path)
+					files[path] = &fstest.MapFile{Data: content}
+				}
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			broken := bytes.Replace(files[test.path].Data, []byte(test.from), []byte(test.to), 1)
+			if bytes.Equal(broken, files[test.path].Data) {
+				t.Fatalf("%s holds no %q to break", test.path, test.from)
+			}
+			files[test.path] = &fstest.MapFile{Data: broken}
+			p, err := stack.StartPrometheus(t.TempDir(), 0, stack.PrometheusConfig{Files: files, Discovery: "http://127.0.0.1:1/sd", Rules: []string{"pipeline"}}, slog.New(slog.DiscardHandler))
+			if err == nil {
+				t.Fatal(p.Close())
+			}
+			t.Log(err)
+			if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), os.TempDir()) {
+				t.Errorf("want %q in %q", test.want, err)
+			}
+		})
+	}
+	if _, err := stack.StartPrometheus(t.TempDir(), 0, stack.PrometheusConfig{Files: prometheus.Files, Rules: []string{"nothing"}}, slog.New(slog.DiscardHandler)); err == nil ||
+		!strings.Contains(err.Error(), "prometheus/rules/nothing: holds no rules") {
 		t.Errorf("a folder of rules that is not there: %v", err)
 	}
 }

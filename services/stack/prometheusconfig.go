@@ -17,13 +17,12 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"go.yaml.in/yaml/v3"
-
-	files "github.com/candlestack/candlestack/prometheus"
 )
 
 // PrometheusConfig is what takes the place of the addresses of the compose stack;
 // all else is what prometheus.yml says.
 type PrometheusConfig struct {
+	Files        fs.FS             // prometheus.yml, targets/demo.yml, rules/
 	Targets      map[string]string // host:port by the name that stands in targets/demo.yml; a target without one is left out
 	Discovery    string            // URL of the exporter's list of brokers
 	Rules        []string          // folders of rules/
@@ -36,10 +35,15 @@ const targetsFile = "targets/demo.yml"
 // write puts the files into dir, with the addresses of c, and reads them as
 // Prometheus does. own is the address of the server's own metrics.
 func (c PrometheusConfig) write(dir, own string) (*config.Config, error) {
+	for _, folder := range c.Rules {
+		if found, err := fs.Glob(c.Files, "rules/"+folder+"/*.yml"); err != nil || len(found) == 0 {
+			return nil, fmt.Errorf("prometheus/rules/%s: holds no rules", folder)
+		}
+	}
 	if err := os.RemoveAll(filepath.Join(dir, "rules")); err != nil { // files of an earlier version
 		return nil, err
 	}
-	err := fs.WalkDir(files.Files, ".", func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(c.Files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -47,7 +51,7 @@ func (c PrometheusConfig) write(dir, own string) (*config.Config, error) {
 		if d.IsDir() {
 			return os.MkdirAll(to, 0o755)
 		}
-		content, err := fs.ReadFile(files.Files, path)
+		content, err := fs.ReadFile(c.Files, path)
 		if err != nil {
 			return err
 		}
@@ -58,7 +62,7 @@ func (c PrometheusConfig) write(dir, own string) (*config.Config, error) {
 			content, err = c.fill(content, own)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("prometheus/%s: %w", path, err)
 		}
 		return os.WriteFile(to, content, 0o644)
 	})
@@ -78,6 +82,9 @@ func (c PrometheusConfig) write(dir, own string) (*config.Config, error) {
 // rewrite replaces the folders of rules, the file of targets, the address of the
 // brokers' list and the Alertmanager.
 func (c PrometheusConfig) rewrite(content []byte) ([]byte, error) {
+	if _, err := config.Load(string(content), slog.New(slog.DiscardHandler)); err != nil {
+		return nil, err // before anything has moved: its lines are right
+	}
 	var doc map[string]any
 	if err := yaml.Unmarshal(content, &doc); err != nil {
 		return nil, err
