@@ -2,8 +2,6 @@ package cluster_test
 
 import (
 	"bytes"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -79,44 +76,6 @@ func everything() []string {
 	return flags
 }
 
-// process is an exporter at work.
-type process struct {
-	cmd *exec.Cmd
-	url string
-}
-
-// start starts an exporter that ends with the benchmark.
-func start(b *testing.B, binary string, flags ...string) *process {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
-	var log bytes.Buffer
-	p := &process{cmd: exec.Command(binary, append(flags, "--web.listen-address="+address)...), url: "http://" + address}
-	p.cmd.Stderr = &log
-	if err := p.cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		http.DefaultClient.CloseIdleConnections()
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		if err := p.cmd.Wait(); err != nil {
-			b.Errorf("the exporter: %v\n%s", err, &log)
-		}
-	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if answer, err := http.Get(p.url + "/-/healthy"); err == nil {
-			_ = answer.Body.Close()
-			return p
-		}
-		if time.Now().After(deadline) {
-			b.Fatal("the exporter does not serve after a minute")
-		}
-	}
-}
-
 // measure reports ten looks, and the memory after them.
 func (p *process) measure(b *testing.B) {
 	before := p.own(b)
@@ -178,25 +137,6 @@ func (p *process) compare(b *testing.B) {
 	b.ReportMetric(ours*1000, "ms/pages")
 	b.ReportMetric(theirs*1000, "ms/pages-client_golang")
 	b.ReportMetric(float64(size)/1e6, "MB/pages")
-}
-
-// get reads a page as it comes.
-func (p *process) get(b *testing.B, path, accept string) []byte {
-	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, p.url+path, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	r.Header.Set("Accept-Encoding", accept)
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return text
 }
 
 // own are the exporter's own metrics.
