@@ -23,6 +23,7 @@ var kinds = []string{"fires", "silent", "for", "resolves", "absent"}
 // caseFile is promtool's test file, as far as ours use it.
 type caseFile struct {
 	RuleFiles          []string       `yaml:"rule_files"`
+	GroupOrder         []string       `yaml:"group_eval_order"`
 	EvaluationInterval model.Duration `yaml:"evaluation_interval"`
 	FuzzyCompare       bool           `yaml:"fuzzy_compare"`
 	Tests              []testCase     `yaml:"tests"`
