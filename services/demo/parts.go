@@ -125,7 +125,7 @@ func (d *demo) run(name string, args ...string) error {
 
 // exporter starts the watcher.
 func (d *demo) exporter() error {
-	return d.start(watcher, "--web.listen-address", exporters.Run, "--kafka.server", d.broker.Addr, "--refresh.interval", "5s", "--probe.enabled", "--probe.create-topic",
+	return d.start(watcher, "--web.listen-address", exporters.Run, "--kafka.server", d.broker.Addr, "--refresh.interval", "5s", "--stores.interval", "5s", "--stores.slow-interval", "10s", "--probe.enabled", "--probe.create-topic",
 		"--mysql.dsn", d.store.DSN("market"), "--mongodb.uri", d.documents.URI)
 }
 
