@@ -19,6 +19,9 @@ func boards() map[string]*dashboard {
 		"pipeline": pipeline(),
 		"kafka":    kafka(),
 		"topics":   topics(),
+		"news":     news(),
+		"stores":   stores(),
+		"runtime":  runtimeBoard(),
 	}
 }
 

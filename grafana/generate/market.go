@@ -101,7 +101,7 @@ ORDER BY time`)).anyMin().noValue("no candle in this time")
 
 func postsPerHour() *panel {
 	return graph("Posts per hour", describe("Posts that came into the store within the hour before, by coin; one about two coins counts for both. A count by Prometheus, which begins when it does.",
-		"single posts; more around jumps of the price.", "none for hours: see the News board.", "NewsLate"),
+		"single posts; more around jumps of the price.", "none for hours: see the News board.", "NewsFeedStale"),
 		unitCount, query(`clamp_min(sum by (coin) (delta(candlestack_store_posts{job="stores"}[1h])), 0)`, "{{coin}}")).
 		stacked().noValue("no post is stored")
 }
@@ -116,7 +116,7 @@ func dayTable() *panel {
 }
 
 func gapTable() *panel {
-	return rows("Gaps", describe("The newest stretches in which candles were missed. Confirmed: the exchange itself has nothing there.", "repaired or confirmed.", "open for long: the source cannot fetch them, see its weight budget.", "GapsOpen"),
+	return rows("Gaps", describe("The newest stretches in which candles were missed. Confirmed: the exchange itself has nothing there.", "repaired or confirmed.", "open for long: the source cannot fetch them, see its weight budget.", "GapOpen"),
 		`SELECT instrument AS Instrument, from_time AS `+"`From`"+`, TIMESTAMPDIFF(SECOND, from_time, to_time) AS Length, state AS State, cause AS Cause
 FROM gaps
 WHERE `+series+`
@@ -128,7 +128,7 @@ LIMIT 50`,
 
 func completeness() *panel {
 	p := heatmap("Completeness by hour", describe("Share of the minutes of each hour that have a closed candle, of the last week unless another time is chosen by dragging. The running hour is left out; an hour without any candle is empty.",
-		"green.", "yellow and red hours lack minutes: compare with the gaps above; confirmed ones never come.", "CandlesIncomplete"),
+		"green.", "yellow and red hours lack minutes: compare with the gaps above; confirmed ones never come.", "CandlesMissing"),
 		unitRatio, statement(`
 SELECT $__timeGroup(open_time, '1h') AS time, instrument AS metric, COUNT(*) / 60 AS value
 FROM candles

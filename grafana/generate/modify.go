@@ -50,14 +50,9 @@ func (p *panel) matching(pattern string, properties ...property) *panel {
 func inColor(name string) property { return property{"color", fieldColor{"fixed", name}} }
 func inUnit(id string) property    { return property{"unit", id} }
 
-// limitLine draws a series as a dashed line: a bound, not a measurement.
-func (p *panel) limitLine(name string) *panel {
-	return p.series(name, inColor(bad), property{"custom.fillOpacity", 0}, property{"custom.lineStyle", map[string]any{"fill": "dash", "dash": []int{8, 8}}})
-}
-
-// onRight gives a series the right axis, in a unit of its own.
-func (p *panel) onRight(pattern, unit string) *panel {
-	return p.matching(pattern, inUnit(unit), property{"custom.axisPlacement", "right"})
+// limitLines draws series as dashed lines: bounds, not measurements.
+func (p *panel) limitLines(pattern string) *panel {
+	return p.matching(pattern, inColor(bad), property{"custom.fillOpacity", 0}, property{"custom.lineStyle", map[string]any{"fill": "dash", "dash": []int{8, 8}}})
 }
 
 // yUnit gives the rows of a heat map a unit.

@@ -9,27 +9,27 @@ func overview() *dashboard {
 				unitNone, query(`count(ALERTS{alertstate="firing", severity=~"critical|warning"}) or vector(0)`, "firing")).
 				levels(good, at(1, bad)),
 			stat("Targets down", describe("Targets that Prometheus cannot scrape.", "none.", "the timeline below names them; of what is down nothing is known.", "TargetDown"),
-				unitNone, query(`count(up == 0) or vector(0)`, "down")).
+				unitNone, query(`count(up{job=~".+"} == 0) or vector(0)`, "down")).
 				levels(good, at(1, bad)).opens("Runtime", uid("runtime")),
 			stat("Kafka", describe("Whether Kafka answered the exporter's last look.", "up.", "nothing can be written or read: see the brokers.", "KafkaUnreachable"),
 				unitNone, query(`min(kafka_up{job="kafka"})`, "Kafka")).
 				isUp().noValue("exporter is silent").opens("Kafka cluster", uid("kafka")),
-			stat("Stores", describe("Whether MySQL and MongoDB both answer.", "up.", "events wait in Kafka and nothing is lost; see which store it is."),
+			stat("Stores", describe("Whether MySQL and MongoDB both answer.", "up.", "events wait in Kafka and nothing is lost; see which store it is.", "StoreDown"),
 				unitNone, query(`min(candlestack_store_up{job="stores"})`, "stores")).
 				isUp().noValue("store collector is silent").opens("Stores", uid("stores")),
-			stat("Candles overdue", describe("How long the next closed candle of the worst series has been due in MySQL: the age of its newest one, less one interval. The exporter asks every 30 s.",
-				"below 35 s.", "see which instrument it is, then follow the flow from the exchange on.", "CandlesLate"),
+			stat("Candles overdue", describe("How long the next closed candle of the worst series has been due in MySQL: the age of its newest one, less one interval. The exporter looks every 15 s.",
+				"below 20 s.", "see which instrument it is, then follow the flow from the exchange on.", "CandlesLate"),
 				unitSeconds, query(`max(clamp_min(instrument:candle_age:seconds - on (exchange, instrument, interval) instrument:interval:seconds, 0))`, "worst")).
 				levels(good, at(60, unusual), at(90, bad)).decimals(0).trend().noValue("no closed candle stored").opens("Pipeline", uid("pipeline")),
 			stat("Lag", describe("Age of the oldest record that a sink has not yet stored, the worst of all topics.", "a few seconds.", "the store is slow or away: see the sinks.", "KafkaSinkLag"),
 				unitSeconds, query(`max(group_topic:kafka_consumergroup_lag_seconds:max{consumergroup!="candlestack-canary"})`, "worst")).
 				levels(good, at(30, unusual), at(60, bad)).decimals(1).trend().noValue("no group has committed").opens("Topics and groups", uid("topics")),
-			stat("Open gaps", describe("Stretches of candles that were missed and not fetched yet.", "none; a few for a minute after a disconnect.", "the source repairs them within its weight budget: see the budget."),
+			stat("Open gaps", describe("Stretches of candles that were missed and not fetched yet.", "none; a few for a minute after a disconnect.", "the source repairs them within its weight budget: see the budget.", "GapOpen"),
 				unitNone, query(`sum(candlestack_store_gaps{job="stores", state="open"}) or 0 * max(candlestack_store_up{job="stores", store="mysql"})`, "open")).
-				levels(good, at(1, unusual), at(10, bad)).noValue("store collector is silent").opens("Pipeline", uid("pipeline")),
-			stat("Dead letters", describe("Records in the dead-letter topics, from sources and sinks, until retention deletes them.", "none.", "read the reasons on the Pipeline board, mend the cause, then replay them."),
+				levels(good, at(1, unusual)).noValue("store collector is silent").opens("Pipeline", uid("pipeline")),
+			stat("Dead letters", describe("Records in the dead-letter topics, from sources and sinks, until retention deletes them.", "none.", "read the reasons on the Pipeline board, mend the cause, then replay them.", "DeadLetters"),
 				unitNone, query(`sum(kafka_topic_partition_current_offset{job="kafka", topic=~".+[.]dead"} - kafka_topic_partition_oldest_offset{job="kafka", topic=~".+[.]dead"})`, "kept")).
-				levels(good, at(1, unusual), at(100, bad)).noValue("no dead-letter topic").opens("Pipeline", uid("pipeline")),
+				levels(good, at(1, unusual)).noValue("no dead-letter topic").opens("Pipeline", uid("pipeline")),
 		)).
 		section("From the exchange to the stores",
 			across(5, stat("Flow", describe("Events a second at each stage, in the order of their way: received live from the exchange, acknowledged by Kafka (posts and history too), appended to Kafka's logs, read by the sinks, written to each store.",
@@ -44,7 +44,7 @@ func overview() *dashboard {
 			).decimals(2).trend().noValue("not running").opens("Pipeline", uid("pipeline"))),
 			across(8,
 				graph("Age of the newest closed candle", describe("Time since the close of the newest closed candle in MySQL, by series: what a reader of the table sees.",
-					"a saw-tooth between 0 and one interval, plus the 30 s between two looks.", "a line that climbs on is a series that nothing arrives for.", "CandlesLate"),
+					"a saw-tooth between 0 and one interval and a few seconds.", "a line that climbs on is a series that nothing arrives for.", "CandlesLate"),
 					unitSeconds, query(`instrument:candle_age:seconds`, "{{exchange}} {{instrument}} {{interval}}")).
 					noValue("no closed candle stored"),
 				graph("Append to durable", describe("Time from the append to Kafka until the event is durable in the store, live events only, over five minutes.",
@@ -61,7 +61,7 @@ func overview() *dashboard {
 			across(9,
 				alerts().wide(13),
 				timeline("Targets", describe("Whether each target could be scraped.", "all up.", "a part that is down stops the flow behind it; Kafka keeps what waits.", "TargetDown"),
-					query(`min by (job, component) (up)`, "{{job}} {{component}}")).
+					query(`min by (job, component, instance) (up{job=~".+"})`, "{{job}} {{component}} {{instance}}")).
 					isUp().wide(11),
 			))
 }
@@ -71,8 +71,8 @@ func alerts() *panel {
 	p := table("Active alerts", describe("Alerts that fire (1) or wait for their time to pass (pending).", "Watchdog alone, which always fires: it proves that rules are evaluated.", "open the runbook of the name, in prometheus/runbooks/."),
 		[]string{"alertname", "alertstate", "severity", "part", "component", "instrument", "consumergroup", "topic"},
 		column{name: "Series", unit: unitNone, expr: `count by (alertname, alertstate, severity, part, component, instrument, consumergroup, topic) (ALERTS)`})
-	p.series("severity", property{"mappings", []mapping{{"value", map[string]mappingTo{
+	p.series("Severity", property{"mappings", []mapping{{"value", map[string]mappingTo{
 		"critical": {"critical", bad, 0}, "warning": {"warning", unusual, 1}, "info": {"info", neutral, 2},
 	}}}}, property{"custom.cellOptions", cellKind{"color-text"}})
-	return p.sorted("severity", false).noValue("no alert, not even Watchdog: are the rules loaded?")
+	return p.sorted("Severity", false).noValue("no alert, not even Watchdog: are the rules loaded?")
 }

@@ -23,24 +23,24 @@ func pipelineTiles() line {
 		stat("Stream", describe("Whether every WebSocket connection that the streams need stands.", "up.", "the source reconnects by itself, and fetches what it missed; the causes are below.", "SourceDisconnected"),
 			unitNone, query(`min(candlestack_session_connected{job="candlestack"})`, "stream")).
 			isUp().noValue("no source with a stream runs"),
-		stat("Reconnects", describe("Ends of the live streams within the time that is shown, planned ones too.", "one a day.", "see the causes below."),
+		stat("Reconnects", describe("Ends of the live streams within the time that is shown, planned ones too.", "one a day.", "see the causes below.", "SourceReconnectStorm"),
 			unitNone, query(`sum(increase(candlestack_source_reconnects_total{job="candlestack", source=~"$source"}[$__range]))`, "reconnects")).
-			levels(good, at(3, unusual), at(10, bad)).decimals(0).noValue("no source runs"),
-		stat("Weight budget", describe("The greatest share of a host's request weight that is used in this minute, as the host counts it.", "below 50 %: that is what we allow ourselves.", "another program uses the same address: the host answers 429, then bans."),
+			levels(good, at(2, unusual), at(6, bad)).decimals(0).noValue("no source runs"),
+		stat("Weight budget", describe("The greatest share of a host's request weight that is used in this minute, as the host counts it.", "below 80 %: that is what we allow ourselves.", "another program uses the same address: the host answers 429, then bans.", "RestWeightNearLimit"),
 			unitRatio, query(`max(candlestack_rest_weight_used{job="candlestack"} / candlestack_rest_weight_limit{job="candlestack"})`, "used")).
-			levels(good, at(0.6, unusual), at(0.9, bad)).trend().noValue("no host told its limit"),
+			levels(good, at(0.8, unusual), at(0.9, bad)).trend().noValue("no host told its limit"),
 		stat("Durable", describe("Rows and documents that the sinks have written, a second, whatever the write did to them.", "the same as acknowledged.", "less for long: lag grows, see the write duration."),
 			unitRowRate, query(`sum(rate(candlestack_sink_rows_total{job="candlestack", component=~"$sink"}[$__rate_interval]))`, "rows")).
 			trend().decimals(2).noValue("no sink runs"),
 		stat("Append to durable p99", describe("Of a hundred live events, the slowest: time from the append to Kafka until it is durable in the store, over five minutes.", "below a second.", "see the latency by stage."),
 			unitSeconds, query(`max(component:sink_durable_latency_seconds:p99_5m{component=~"$sink"})`, "p99")).
 			levels(good, at(2, unusual), at(10, bad)).trend().noValue("no live event within five minutes"),
-		stat("Paused partitions", describe("Partitions that a sink does not read at this moment, because its queue is full.", "none, but for a back-fill.", "the store is slow or away: see retries."),
+		stat("Paused partitions", describe("Partitions that a sink does not read at this moment, because its queue is full.", "none, but for a back-fill.", "the store is slow or away: see retries.", "SinkPaused"),
 			unitNone, query(`sum(candlestack_sink_paused_partitions{job="candlestack", component=~"$sink"})`, "paused")).
 			levels(good, at(1, unusual)).noValue("no sink runs"),
-		stat("Dead letters", describe("Records that sinks gave up within the time that is shown, and kept in the dead-letter topics.", "none.", "the reasons are below; mend the cause, then replay."),
+		stat("Dead letters", describe("Records that sinks gave up within the time that is shown, and kept in the dead-letter topics.", "none.", "the reasons are below; mend the cause, then replay.", "DeadLetters"),
 			unitNone, query(`sum(increase(candlestack_sink_dead_letters_total{job="candlestack", component=~"$sink"}[$__range]))`, "given up")).
-			levels(good, at(1, bad)).decimals(0).noValue("no sink runs"),
+			levels(good, at(1, unusual)).decimals(0).noValue("no sink runs"),
 	)
 }
 
@@ -106,21 +106,23 @@ func sources() []line {
 			graph("REST latency p99", describe("Of a hundred requests, the slowest with its body, by route.", "below a second.", "the host is slow, or the network."),
 				unitSeconds, query(`histogram_quantile(0.99, sum by (component, route, le) (rate(candlestack_rest_request_duration_seconds_bucket{job="candlestack"}[$__rate_interval]))) > -Inf`, "{{component}} {{route}}")).
 				noValue("no request within the window"),
-			graph("Weight budget", describe("Request weight that is used in this minute and what the host allows, as the host counts.", "used stays below half of the limit.", "at the limit the host answers 429, and bans who goes on."),
+			graph("Weight budget", describe("Request weight that is used in this minute and what the host allows, as the host counts.", "used stays below 80 % of the limit.", "at the limit the host answers 429, and bans who goes on.", "RestWeightNearLimit"),
 				unitCount,
 				query(`max by (component) (candlestack_rest_weight_used{job="candlestack"})`, "{{component}} used"),
 				query(`max by (component) (candlestack_rest_weight_limit{job="candlestack"})`, "{{component}} limit")).
-				matching(".* limit", inColor(bad), property{"custom.fillOpacity", 0}, property{"custom.lineStyle", map[string]any{"fill": "dash", "dash": []int{8, 8}}}).
-				noValue("no host told its limit"),
+				limitLines(".* limit").noValue("no host told its limit"),
+			stat("Ban", describe("Time until the host lets us ask again, after it answered 429 or 418.", "0: no ban.", "wait, nothing is lost; then ask less, or find who else uses this address.", "RestBanned"),
+				unitSeconds, query(`max(clamp_min(candlestack_rest_ban_until_timestamp_seconds{job="candlestack"} - time(), 0))`, "left")).
+				levels(good, at(1, bad)).wide(3).noValue("no source runs"),
 		),
 		across(7,
-			graph("Ends of the live stream", describe("Ends of the live stream by cause, counted within a window.", "none; planned once a day, as the exchange wants it.", "stall and half_dead: no frame came; refused and ban: the host does not want us; protocol: it says what we cannot read.", "SourceReconnects"),
+			graph("Ends of the live stream", describe("Ends of the live stream by cause, counted within a window.", "none; planned once a day, as the exchange wants it.", "stall and half_dead: no frame came; refused and ban: the host does not want us; protocol: it says what we cannot read.", "SourceReconnectStorm"),
 				unitNone, query(`sum by (cause) (increase(candlestack_source_reconnects_total{job="candlestack", source=~"$source"}[$__rate_interval]))`, "{{cause}}")).
 				bars().noValue("no source runs"),
-			graph("Gaps recorded", describe("Stretches of candles that were missed, by what became of them: open, repaired, or confirmed (the exchange itself has nothing there).", "flat; open and repaired rise together after a disconnect.", "open alone: repair fails or waits for weight.", "GapsOpen"),
+			graph("Gaps recorded", describe("Stretches of candles that were missed, by what became of them: open, repaired, or confirmed (the exchange itself has nothing there).", "flat; open and repaired rise together after a disconnect.", "open alone: repair fails or waits for weight.", "GapOpen"),
 				unitCount, query(`sum by (source, state) (candlestack_source_gaps_total{job="candlestack"})`, "{{source}} {{state}}")).
 				noValue("no source with a history runs"),
-			graph("Left out and rejected", describe("What a source could not use, within a window: frames, rows and posts that cannot be read, and events that cannot be true, which become dead letters.", "none.", "the venue has changed its format, or sends nonsense: the log tells once."),
+			graph("Left out and rejected", describe("What a source could not use, within a window: frames, rows and posts that cannot be read, and events that cannot be true, which become dead letters.", "none.", "the venue has changed its format, or sends nonsense: the log tells once.", "SourceRejectsEvents", "SourceReadsGarbage"),
 				unitNone,
 				query(`sum(increase(candlestack_session_undecodable_frames_total{job="candlestack"}[$__rate_interval]))`, "frames"),
 				query(`sum(increase(candlestack_binance_unreadable_rows_total{job="candlestack"}[$__rate_interval]))`, "rows"),
@@ -143,7 +145,7 @@ func sinks() []line {
 			graph("Records a batch", describe("Size of the batches that are written at once.", "one or few while live, thousands during a back-fill.", "small batches with growing lag: the store answers slowly."),
 				unitCount, quantiles("candlestack_sink_batch_records", `job="candlestack", component=~"$sink"`, "component")...).
 				noValue("no batch within the window"),
-			graph("Write duration p99", describe("Of a hundred writes to the store, the slowest, by outcome. A failed write counts with its time.", "below 100 ms; ok only.", "slow: disk or locks of the store; environment: it is down or refuses; transient: deadlocks or lost connections.", "SinkRetries"),
+			graph("Write duration p99", describe("Of a hundred writes to the store, the slowest, by outcome. A failed write counts with its time.", "below 100 ms; ok only.", "slow: disk or locks of the store; environment: it is down or refuses; transient: deadlocks or lost connections.", "SinkWaitsForStore", "SinkRetriesOften"),
 				unitSeconds, query(`histogram_quantile(0.99, sum by (component, outcome, le) (rate(candlestack_sink_write_duration_seconds_bucket{job="candlestack", component=~"$sink"}[$__rate_interval]))) > -Inf`, "{{component}} {{outcome}}")).
 				noValue("no write within the window"),
 		),
@@ -151,7 +153,7 @@ func sinks() []line {
 			heatmap("Append to durable", describe("How long live events took from the append to Kafka until durable, as a distribution: the darker, the more events.", "one dark band below a second.", "a second band above: some batches wait or are tried again."),
 				unitCount, buckets(`sum by (le) (increase(candlestack_sink_append_durable_seconds_bucket{job="candlestack", component=~"$sink"}[$__rate_interval]))`)).
 				yUnit(unitSeconds).noValue("no live event"),
-			graph("Retries", describe("Writes tried again, by class and the store's code: environment (the store is down or refuses), transient (deadlock, lost connection).", "none.", "DATA.md lists the codes.", "SinkRetries"),
+			graph("Retries", describe("Writes tried again, by class and the store's code: environment (the store is down or refuses), transient (deadlock, lost connection).", "none.", "DATA.md lists the codes.", "SinkWaitsForStore", "SinkRetriesOften"),
 				unitPerSecond, query(`sum by (component, class, code) (rate(candlestack_sink_retries_total{job="candlestack", component=~"$sink"}[$__rate_interval])) or 0 * sum by (component) (candlestack_sink_paused_partitions{job="candlestack", component=~"$sink"})`, "{{component}} {{class}} {{code}}")).
 				noValue("no sink runs"),
 			graph("Connections to the stores", describe("Open connections of the sinks, by state.", "a few, mostly idle.", "all in use for long: the store is slow."),
@@ -172,7 +174,7 @@ func losses() line {
 		graph("Dead letters kept", describe("Records in the dead-letter topics.", "none.", "retention deletes them in the end: replay them before.", "DeadLetters"),
 			unitCount, query(`sum by (topic) (kafka_topic_partition_current_offset{job="kafka", topic=~".+[.]dead"} - kafka_topic_partition_oldest_offset{job="kafka", topic=~".+[.]dead"})`, "{{topic}}")).
 			noValue("no dead-letter topic"),
-		graph("Deleted before they were read", describe("Records that retention deleted before a sink had read them, since its start: they are lost.", "none, ever.", "fetch them again: the source fills gaps from the exchange; lengthen the retention.", "KafkaUnreadDataLost"),
+		graph("Deleted before they were read", describe("Records that retention deleted before a sink had read them, since its start: they are lost.", "none, ever.", "fetch them again: the source fills gaps from the exchange; lengthen the retention.", "RecordsLost"),
 			unitCount, query(`sum by (component, topic) (candlestack_kafka_client_skipped_records_total{job="candlestack", component=~"$sink"})`, "{{component}} {{topic}}")).
 			levels(good, at(1, bad)).noValue("no sink runs"),
 	)

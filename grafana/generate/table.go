@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // column is a number that a table shows for each key.
 type column struct {
 	name  string
@@ -20,7 +22,7 @@ func table(title, description string, keys []string, columns ...column) *panel {
 	renames := map[string]string{}
 	order := map[string]int{}
 	for i, key := range keys {
-		order[key] = i
+		renames[key], order[key] = heading(key), i
 	}
 	for i, c := range columns {
 		value := "Value"
@@ -35,6 +37,21 @@ func table(title, description string, keys []string, columns ...column) *panel {
 	}
 	p.Transformations = append(p.Transformations, transformation{"organize", organize{map[string]bool{"Time": true}, order, renames}})
 	return p
+}
+
+// heading is what stands above the values of a label.
+func heading(label string) string {
+	switch label {
+	case "alertname":
+		return "Alert"
+	case "alertstate":
+		return "State"
+	case "consumergroup":
+		return "Group"
+	case "cluster_id":
+		return "Cluster"
+	}
+	return strings.ToUpper(label[:1]) + label[1:]
 }
 
 // rows shows the answer of MySQL as it is.
