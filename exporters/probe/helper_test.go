@@ -71,6 +71,10 @@ func (w *world) spread(t *testing.T, partitions int32) {
 	}
 }
 
+// move makes a broker the leader. Asked where the epoch of the old leader ended,
+// kfake says that there was none until there is a record of the new one, where
+// Kafka tells the offset. The reader takes this for a loss of records and reads
+// the last minute again, which must not count.
 func (w *world) move(t *testing.T, partition, broker int32) {
 	t.Helper()
 	if err := w.fake.MoveTopicPartition(topic, partition, broker); err != nil {
