@@ -14,6 +14,7 @@ func kafka() *dashboard {
 	return d.
 		section("", kafkaTiles()).
 		section("What a client feels", probe()...).
+		section("What answers", answers()).
 		section("Records and bytes", throughput()...).
 		section("Replicas and leaders", replicas()...).
 		section("Disks", disks()).
@@ -22,12 +23,12 @@ func kafka() *dashboard {
 
 func kafkaTiles() line {
 	return across(4,
-		stat("Brokers", describe("Brokers that are alive and answered everything."+exact, "all that there are.", "the replicas on it fall behind; what has no other replica is offline.", "KafkaBrokerDown", "KafkaBrokersMissing"),
-			unitNone, query(`sum(kafka_broker_up{job="kafka"})`, "up"), query(`count(kafka_broker_up{job="kafka"})`, "known")).
+		stat("Brokers", describe("Brokers that are alive and answered everything, and the most that there were within an hour."+exact, "the same.", "the replicas on it fall behind; what has no other replica is offline.", "KafkaBrokerDown", "KafkaBrokersMissing"),
+			unitNone, query(`sum(kafka_broker_up{job="kafka"})`, "up"), query(`max(max_over_time(kafka_brokers{job="kafka"}[1h]))`, "within an hour")).
 			noValue("exporter is silent"),
-		stat("Controller", describe("Active controllers of the quorum."+exact, "1.", "no partition gets a new leader. A cluster before KRaft does not tell.", "KafkaNoActiveController"),
-			unitNone, query(`sum(kafka_controller_kafkacontroller_activecontrollercount{job="kafka-broker"})`, "active")).
-			levels(bad, at(1, good), at(2, bad)).noValue("cluster does not tell"),
+		stat("Controller", describe("Active controllers of the quorum, and the id of the one that the exporter found."+exact, "1, and any id.", "no partition gets a new leader. A cluster before KRaft does not tell.", "KafkaNoActiveController"),
+			unitNone, query(`sum(kafka_controller_kafkacontroller_activecontrollercount{job="kafka-broker"})`, "active"), query(`max(kafka_controller_id{job="kafka"})`, "id")).
+			noValue("cluster does not tell"),
 		stat("Offline partitions", describe("Partitions without a leader: they can be neither written nor read."+exact, "none.", "see which broker is down.", "KafkaOfflinePartitions"),
 			unitNone, query(`sum(kafka_topic_partition_offline{job="kafka"})`, "offline")).
 			levels(good, at(1, bad)).noValue("exporter is silent"),
@@ -74,6 +75,21 @@ func probe() []line {
 	)}
 }
 
+func answers() line {
+	return across(6,
+		timeline("Cluster, brokers, probe", describe("Whether the cluster answered the last look, each broker all of its questions, and the probe can send canaries; a broker's state is approximate."+exact,
+			"up.", "the cluster is down: nothing can be written or read; a broker alone: its replicas fall behind.", "KafkaUnreachable", "KafkaBrokerDown", "KafkaProbeNotReady", "KafkaMetricsMissing"),
+			query(`min(kafka_up{job="kafka"})`, "cluster"),
+			query(`min by (id) (kafka_broker_up{job="kafka", id=~"$broker"})`, "broker {{id}} answers"),
+			query(`min by (broker_id) (kafka_server_kafkaserver_brokerstate{job="kafka-broker", broker_id=~"$broker"} == bool 3)`, "broker {{broker_id}} runs"),
+			query(`min(candlestack_probe_ready{job="probe"})`, "probe")).
+			isUp().wide(16).noValue("exporter is silent"),
+		graph("Age of what is known", describe("Time since the exporter last looked at Kafka with success: all of this board is that old."+exact, "below its refresh interval and 5 s.", "above the dashed line nothing here can be believed.", "KafkaExporterStale"),
+			unitSeconds, query(`time() - max(candlestack_exporter_last_success_timestamp_seconds{job="exporter"})`, "age")).
+			limits(good, at(60, bad)).wide(8).noValue("exporter is silent"),
+	)
+}
+
 func throughput() []line {
 	return []line{across(8,
 		graph("Records in by broker", describe("Records appended to the partitions that a broker leads, a second."+approximate, "even between brokers.", "one broker alone: leaders are not where they should be.", "KafkaPreferredReplicaImbalance"),
@@ -95,11 +111,12 @@ func replicas() []line {
 			query(`sum by (broker_id) (kafka_server_replicamanager_partitioncount{job="kafka-broker", broker_id=~"$broker"})`, "{{broker_id}} partitions"),
 			query(`sum by (broker_id) (kafka_server_replicamanager_leadercount{job="kafka-broker", broker_id=~"$broker"})`, "{{broker_id}} leads")).
 			noValue("no broker is scraped"),
-		graph("Partitions in danger", describe("Partitions that lack a replica in sync, have fewer than min.insync.replicas, are led by none, or are being moved."+exact, "0.", "offline is worst; then under min ISR: writes are refused; then under-replicated.", "KafkaUnderReplicated", "KafkaUnderMinISR", "KafkaOfflinePartitions"),
+		graph("Partitions in danger", describe("Partitions that lack a replica in sync, have fewer than min.insync.replicas, are led by none, or are being moved, and disks that failed."+exact, "0.", "offline is worst; then under min ISR: writes are refused; then under-replicated.", "KafkaUnderReplicated", "KafkaUnderMinISR", "KafkaOfflinePartitions", "KafkaLogDirOffline"),
 			unitCount,
 			query(`sum(kafka_topic_partition_offline{job="kafka"})`, "offline"),
 			query(`sum(kafka_server_replicamanager_underminisrpartitioncount{job="kafka-broker", broker_id=~"$broker"})`, "under min ISR"),
 			query(`sum(kafka_server_replicamanager_underreplicatedpartitions{job="kafka-broker", broker_id=~"$broker"})`, "under-replicated"),
+			query(`sum(kafka_log_logmanager_offlinelogdirectorycount{job="kafka-broker", broker_id=~"$broker"})`, "failed disks"),
 			query(`sum(kafka_server_replicamanager_offlinereplicacount{job="kafka-broker", broker_id=~"$broker"})`, "replicas on failed disks"),
 			query(`sum(kafka_server_replicamanager_reassigningpartitions{job="kafka-broker", broker_id=~"$broker"})`, "being moved")).
 			listed().noValue("no broker is scraped"),

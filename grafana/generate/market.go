@@ -133,7 +133,8 @@ func completeness() *panel {
 SELECT $__timeGroup(open_time, '1h') AS time, instrument AS metric, COUNT(*) / 60 AS value
 FROM candles
 WHERE exchange = ${exchange:sqlstring} AND instrument IN (${instrument:sqlstring}) AND `+"`interval`"+` = '1m' AND closed
-  AND $__timeFilter(open_time) AND open_time < FROM_UNIXTIME(UNIX_TIMESTAMP() DIV 3600 * 3600)
+  AND $__timeFilter(open_time)
+  AND open_time >= FROM_UNIXTIME(CEIL($__unixEpochFrom() / 3600) * 3600) AND open_time < FROM_UNIXTIME(UNIX_TIMESTAMP() DIV 3600 * 3600)
 GROUP BY time, instrument
 ORDER BY time`)).
 		colored("RdYlGn", 0.9, 1).noValue("no whole hour is stored")

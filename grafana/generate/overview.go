@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // overview answers: is the stack healthy, and is the data fresh?
 func overview() *dashboard {
 	d := newBoard("overview", "1 Overview", "Is the stack healthy, and is the data fresh?")
@@ -32,7 +34,7 @@ func overview() *dashboard {
 				levels(good, at(1, unusual)).noValue("no dead-letter topic").opens("Pipeline", uid("pipeline")),
 		)).
 		section("From the exchange to the stores",
-			across(5, stat("Flow", describe("Events a second at each stage, in the order of their way: received live from the exchange, acknowledged by Kafka (posts and history too), appended to Kafka's logs, read by the sinks, written to each store.",
+			across(4, stat("Flow", describe("Events a second at each stage, in the order of their way: received live from the exchange, acknowledged by Kafka (posts and history too), appended to Kafka's logs, read by the sinks, written to each store.",
 				"the middle stages are the same within a few seconds; news is rare.", "the first stage that is lower than the one before it is where to look."),
 				unitEventRate,
 				query(`sum(rate(candlestack_source_event_receive_seconds_count{job="candlestack"}[$__rate_interval]))`, "1 received"),
@@ -47,6 +49,7 @@ func overview() *dashboard {
 					"a saw-tooth between 0 and one interval and a few seconds.", "a line that climbs on is a series that nothing arrives for.", "CandlesLate"),
 					unitSeconds, query(`instrument:candle_age:seconds`, "{{exchange}} {{instrument}} {{interval}}")).
 					noValue("no closed candle stored"),
+				lateShare(),
 				graph("Append to durable", describe("Time from the append to Kafka until the event is durable in the store, live events only, over five minutes.",
 					"p99 below a second.", "compare with the write duration on the Pipeline board: the store, or the queue before it."),
 					unitSeconds,
@@ -60,7 +63,7 @@ func overview() *dashboard {
 		section("What is wrong, and what runs",
 			across(9,
 				alerts().wide(13),
-				timeline("Targets", describe("Whether each target could be scraped.", "all up.", "a part that is down stops the flow behind it; Kafka keeps what waits.", "TargetDown"),
+				timeline("Targets", describe("Whether each target could be scraped.", "all up.", "a part that is down stops the flow behind it; Kafka keeps what waits.", "TargetDown", "TargetsVanished"),
 					query(`min by (job, component, instance) (up{job=~".+"})`, "{{job}} {{component}} {{instance}}")).
 					isUp().wide(11),
 			))
@@ -68,11 +71,28 @@ func overview() *dashboard {
 
 // alerts is the table of what fires or is about to.
 func alerts() *panel {
-	p := table("Active alerts", describe("Alerts that fire (1) or wait for their time to pass (pending).", "Watchdog alone, which always fires: it proves that rules are evaluated.", "open the runbook of the name, in prometheus/runbooks/."),
+	p := table("Active alerts", describe("Alerts that fire (1) or wait for their time to pass (pending).", "Watchdog alone, which always fires: it proves that rules are evaluated.", "open the runbook of the name, in prometheus/runbooks/.", "Watchdog"),
 		[]string{"alertname", "alertstate", "severity", "part", "component", "instrument", "consumergroup", "topic"},
 		column{name: "Series", unit: unitNone, expr: `count by (alertname, alertstate, severity, part, component, instrument, consumergroup, topic) (ALERTS)`})
 	p.series("Severity", property{"mappings", []mapping{{"value", map[string]mappingTo{
 		"critical": {"critical", bad, 0}, "warning": {"warning", unusual, 1}, "info": {"info", neutral, 2},
 	}}}}, property{"custom.cellOptions", cellKind{"color-text"}})
 	return p.sorted("Severity", false).noValue("no alert, not even Watchdog: are the rules loaded?")
+}
+
+// lateShare is the service level indicator of freshness over the windows of its
+// alerts; the two shortest are recorded in the demo and the classroom alone.
+func lateShare() *panel {
+	shares := ""
+	for i, window := range [][2]string{{"25s", "25 s"}, {"150s", "2.5 min"}, {"5m", "5 min"}, {"30m", "30 min"}, {"1h", "1 h"}, {"6h", "6 h"}} {
+		if i > 0 {
+			shares += " or "
+		}
+		shares += fmt.Sprintf(`label_replace(exchange:candle_late:ratio_%s, "window", "%s", "", "")`, window[0], window[1])
+	}
+	return graph("Late candles", describe("Share of looks that found the newest closed candle late, over several windows: late is older than two intervals and 30 s. The lines at 6 % and 14.4 % are those of the burn rates.",
+		"0; 1 % over 30 days is the objective.", "above 14.4 % for an hour: what 30 days allow is spent in two.",
+		"CandleFreshnessBurnsFast", "CandleFreshnessBurnsSlowly", "CandleFreshnessBurnsFastDemo", "CandleFreshnessBurnsSlowlyDemo"),
+		unitRatio, query(shares, "{{exchange}} {{window}}")).
+		limits(good, at(0.06, unusual), at(0.144, bad)).to(1).noValue("too few looks yet")
 }

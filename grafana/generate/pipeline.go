@@ -2,10 +2,12 @@ package main
 
 // pipeline answers: which part of the way from the exchange to the stores is slow or losing?
 func pipeline() *dashboard {
+	topic := choice("topic", "Topic", `label_values(candlestack_sink_durable_offset{job="candlestack", component=~"$sink"}, topic)`)
+	topic.AllValue = "" // all that sinks read, not all that Kafka has
 	d := newBoard("pipeline", "3 Pipeline", "Which part of the way from the exchange to the stores is slow, or loses something?",
 		choice("source", "Source", `label_values(candlestack_source_events_total{job="candlestack"}, source)`),
 		choice("sink", "Sink", `label_values(candlestack_sink_paused_partitions{job="candlestack"}, component)`),
-		choice("topic", "Topic", `label_values(candlestack_sink_durable_offset{job="candlestack", component=~"$sink"}, topic)`))
+		topic)
 	return d.
 		section("", pipelineTiles()).
 		section("On the way", stages()...).
@@ -69,7 +71,7 @@ func stages() []line {
 				query(`sum by (topic) (kafka_topic_partition_current_offset{job="kafka", topic=~"$topic"})`, "{{topic}} appended"),
 				query(`sum by (topic) (candlestack_sink_durable_offset{job="candlestack", component=~"$sink", topic=~"$topic"})`, "{{topic}} durable"),
 				query(`sum by (topic) (kafka_consumergroup_current_offset{job="kafka", consumergroup=~"candlestack-(mysql|mongodb)", topic=~"$topic"})`, "{{topic}} committed")).
-				listed().noValue("no offset is known"),
+				anyMin().listed().noValue("no offset is known"),
 		),
 		across(8,
 			graph("Age of the newest event", describe("Time since the venue's clock of the newest live event, by series: when Kafka has acknowledged it, and when it is durable. News ages until the next post.",
@@ -78,7 +80,7 @@ func stages() []line {
 				query(`time() - max by (exchange, instrument, interval) (candlestack_source_newest_event_timestamp_seconds{job="candlestack", interval!=""})`, "{{instrument}} {{interval}} acknowledged"),
 				query(`time() - max by (exchange, instrument, interval) (candlestack_sink_newest_event_timestamp_seconds{job="candlestack", interval!=""})`, "{{instrument}} {{interval}} durable")).
 				listed().noValue("no live event yet"),
-			graph("Waiting in Kafka", describe("Records that are appended and not durable in the store yet.", "near 0; a hill during a back-fill that goes down by itself.", "a plain climb: the store does not keep up.", "KafkaSinkLag"),
+			graph("Waiting in Kafka", describe("Records that are appended and not durable in the store yet. Both ends are looked at up to 5 s apart.", "a few; a hill during a back-fill that goes down by itself.", "a plain climb: the store does not keep up.", "KafkaSinkLag"),
 				unitCount, query(`clamp_min(sum by (topic) (kafka_topic_partition_current_offset{job="kafka", topic=~"$topic"}) - sum by (topic) (candlestack_sink_durable_offset{job="candlestack", component=~"$sink", topic=~"$topic"}), 0)`, "{{topic}}")).
 				noValue("no offset is known"),
 		),
@@ -100,8 +102,8 @@ func sources() []line {
 				listed().noValue("no event"),
 		),
 		across(8,
-			graph("REST requests", describe("Requests to exchanges and feeds by route and outcome.", "ok only; candles are asked for after a start and a gap, feeds all the time.", "limited: we are too fast for the host; timeout and error: the host or the network."),
-				unitRequestRate, query(`sum by (component, route, outcome) (rate(candlestack_rest_request_duration_seconds_count{job="candlestack"}[$__rate_interval]))`, "{{route}} {{outcome}}")).
+			graph("REST requests", describe("Requests to exchanges and feeds, a second, by outcome.", "ok only; candles are asked for after a start and a gap, feeds all the time.", "limited: we are too fast for the host; timeout and error: the host or the network."),
+				unitRequestRate, query(`sum by (component, outcome) (rate(candlestack_rest_request_duration_seconds_count{job="candlestack"}[$__rate_interval]))`, "{{component}} {{outcome}}")).
 				listed().noValue("no request yet"),
 			graph("REST latency p99", describe("Of a hundred requests, the slowest with its body, by route.", "below a second.", "the host is slow, or the network."),
 				unitSeconds, query(`histogram_quantile(0.99, sum by (component, route, le) (rate(candlestack_rest_request_duration_seconds_bucket{job="candlestack"}[$__rate_interval]))) > -Inf`, "{{component}} {{route}}")).
@@ -119,8 +121,9 @@ func sources() []line {
 			graph("Ends of the live stream", describe("Ends of the live stream by cause, counted within a window.", "none; planned once a day, as the exchange wants it.", "stall and half_dead: no frame came; refused and ban: the host does not want us; protocol: it says what we cannot read.", "SourceReconnectStorm"),
 				unitNone, query(`sum by (cause) (increase(candlestack_source_reconnects_total{job="candlestack", source=~"$source"}[$__rate_interval]))`, "{{cause}}")).
 				bars().noValue("no source runs"),
-			graph("Gaps recorded", describe("Stretches of candles that were missed, by what became of them: open, repaired, or confirmed (the exchange itself has nothing there).", "flat; open and repaired rise together after a disconnect.", "open alone: repair fails or waits for weight.", "GapOpen"),
-				unitCount, query(`sum by (source, state) (candlestack_source_gaps_total{job="candlestack"})`, "{{source}} {{state}}")).
+			graph("Gaps recorded", describe("Stretches of candles that the source missed since its start, by what became of them: open, repaired, or confirmed (the exchange itself has nothing there); and those that are open in MySQL now.", "flat; open and repaired rise together after a disconnect, and none is open in MySQL.", "open in MySQL: repair fails or waits for weight.", "GapOpen"),
+				unitCount, query(`sum by (source, state) (candlestack_source_gaps_total{job="candlestack"})`, "{{source}} {{state}}"),
+				query(`sum(candlestack_store_gaps{job="stores", state="open"}) or 0 * max(candlestack_store_up{job="stores", store="mysql"})`, "open in MySQL")).
 				noValue("no source with a history runs"),
 			graph("Left out and rejected", describe("What a source could not use, within a window: frames, rows and posts that cannot be read, and events that cannot be true, which become dead letters.", "none.", "the venue has changed its format, or sends nonsense: the log tells once.", "SourceRejectsEvents", "SourceReadsGarbage"),
 				unitNone,
@@ -154,7 +157,7 @@ func sinks() []line {
 				unitCount, buckets(`sum by (le) (increase(candlestack_sink_append_durable_seconds_bucket{job="candlestack", component=~"$sink"}[$__rate_interval]))`)).
 				yUnit(unitSeconds).noValue("no live event"),
 			graph("Retries", describe("Writes tried again, by class and the store's code: environment (the store is down or refuses), transient (deadlock, lost connection).", "none.", "DATA.md lists the codes.", "SinkWaitsForStore", "SinkRetriesOften"),
-				unitPerSecond, query(`sum by (component, class, code) (rate(candlestack_sink_retries_total{job="candlestack", component=~"$sink"}[$__rate_interval])) or 0 * sum by (component) (candlestack_sink_paused_partitions{job="candlestack", component=~"$sink"})`, "{{component}} {{class}} {{code}}")).
+				unitPerSecond, query(`sum by (component, class, code) (rate(candlestack_sink_retries_total{job="candlestack", component=~"$sink"}[$__rate_interval])) or on (component) 0 * sum by (component) (candlestack_sink_paused_partitions{job="candlestack", component=~"$sink"})`, "{{component}} {{class}} {{code}}")).
 				noValue("no sink runs"),
 			graph("Connections to the stores", describe("Open connections of the sinks, by state.", "a few, mostly idle.", "all in use for long: the store is slow."),
 				unitCount,

@@ -18,7 +18,7 @@ const programs = `{job=~"$job", instance=~"$instance"}`
 
 func runtimeTiles() line {
 	return across(4,
-		stat("Targets up", describe("Targets that could be scraped, and all.", "the same.", "the Overview names them.", "TargetDown", "TargetsVanished"),
+		stat("Targets up", describe("Targets that could be scraped, and all.", "the same.", "the Overview names them.", "TargetDown", "TargetsVanished", "ForeignTargetMissing"),
 			unitNone, query(`sum(up{job=~".+"})`, "up"), query(`count(up{job=~".+"})`, "all")).noValue("Prometheus has no targets"),
 		stat("Since the last start", describe("Time since the youngest of the chosen programs started.", "days.", "seconds: it crashed or was restarted; see its log."),
 			unitDuration, query(`time() - max(process_start_time_seconds`+programs+`)`, "ago")).noValue("no program is scraped"),

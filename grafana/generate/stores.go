@@ -48,29 +48,26 @@ func storedCandles() []line {
 			graph("Age of the newest closed candle", describe("Time since the close of the newest closed candle, by series. The exporter looks every 15 s.", "a saw-tooth between 0 and one interval and a few seconds.", "a line that climbs on: nothing arrives.", "CandlesLate", "CandleFreshnessUnknown"),
 				unitSeconds, query(`instrument:candle_age:seconds{instrument=~"$instrument"}`, "{{exchange}} {{instrument}} {{interval}}")).
 				noValue("no closed candle stored"),
-			graph("Late candles", describe("Share of looks that found a candle late, over five minutes, half an hour, one hour and six: late is older than two intervals and 30 s.", "0; 1 % over 30 days is the objective.", "above 14.4 % for an hour: the objective of 30 days is spent in two.", "CandleFreshnessBurnsFast", "CandleFreshnessBurnsSlowly"),
-				unitRatio,
-				query(`label_replace(exchange:candle_late:ratio_5m, "window", "5 min", "", "") or label_replace(exchange:candle_late:ratio_30m, "window", "30 min", "", "") or label_replace(exchange:candle_late:ratio_1h, "window", "1 h", "", "") or label_replace(exchange:candle_late:ratio_6h, "window", "6 h", "", "")`, "{{exchange}} {{window}}")).
-				limits(good, at(0.06, unusual), at(0.144, bad)).to(1).noValue("too few looks yet"),
 			graph("Completeness", describe("Share of the candles due in the last hour, day and week that are stored.", "100 %.", "see the gaps; confirmed ones are not due.", "CandlesMissing"),
 				unitRatio, query(`min by (instrument, interval, window) (candlestack_store_completeness_ratio{job="stores", instrument=~"$instrument"})`, "{{instrument}} {{interval}} {{window}}")).
 				to(1).listed().noValue("no whole interval is stored"),
+			graph("Gaps", describe("Stretches of candles that were missed, by what became of them.", "no open ones.", "open for long: repair fails or waits.", "GapOpen"),
+				unitCount, query(`sum by (state) (candlestack_store_gaps{job="stores"}) or on () 0 * max(candlestack_store_up{job="stores", store="mysql"})`, "{{state}}")).
+				noValue("store collector is silent"),
 		),
 		across(7,
-			table("Series", describe("Each stored series: candles, how many of the last day are there, and what is wrong with them.", "present equals due; no conflict, none off the grid.", "missing: see the gaps.", "CandlesMissing", "CandlesConflict", "CandlesMisaligned"),
+			table("Series", describe("Each stored series: candles, how many of the last day are there, and what is wrong with them.", "present equals due; late, conflicts and off the grid are 0. Late is empty during a back-fill.", "missing: see the gaps.", "CandlesLate", "CandlesMissing", "CandlesConflict", "CandlesMisaligned"),
 				[]string{"exchange", "instrument", "interval"},
 				column{name: "Candles", unit: unitCount, expr: `sum by (exchange, instrument, interval) (candlestack_store_candles{job="stores", instrument=~"$instrument"})`},
 				column{name: "Due in a day", unit: unitNone, expr: `sum by (exchange, instrument, interval) (candlestack_store_due_candles{job="stores", instrument=~"$instrument", window="day"})`},
 				column{name: "Present", unit: unitNone, expr: `sum by (exchange, instrument, interval) (candlestack_store_present_candles{job="stores", instrument=~"$instrument", window="day"})`},
+				column{name: "Late", unit: unitNone, expr: `max by (exchange, instrument, interval) (instrument:candle_late:bool{instrument=~"$instrument"})`, base: good, steps: []step{at(1, bad)}},
 				column{name: "Conflicts", unit: unitNone, expr: `sum by (exchange, instrument, interval) (candlestack_store_conflicting_candles{job="stores", instrument=~"$instrument"})`, base: good, steps: []step{at(1, unusual)}},
 				column{name: "Off the grid", unit: unitNone, expr: `sum by (exchange, instrument, interval) (candlestack_store_misaligned_candles{job="stores", instrument=~"$instrument"})`, base: good, steps: []step{at(1, unusual)}}).
-				wide(12).noValue("no candle is stored"),
-			graph("Gaps", describe("Stretches of candles that were missed, by what became of them.", "no open ones.", "open for long: repair fails or waits.", "GapOpen"),
-				unitCount, query(`sum by (state) (candlestack_store_gaps{job="stores"}) or 0 * max(candlestack_store_up{job="stores", store="mysql"})`, "{{state}}")).
-				wide(6).noValue("store collector is silent"),
+				wide(16).noValue("no candle is stored"),
 			graph("Hours compared with Kafka", describe("Hours of candles compared between Kafka and MySQL, by outcome. Skipped: Kafka does not keep all of the hour any more, or it holds too many.", "one more an hour, the same.", "different: a dead letter, or rows that somebody changed.", "ReconciliationDiffers"),
 				unitCount, query(`sum by (outcome) (increase(candlestack_store_reconciliations_total{job="stores"}[1h]))`, "{{outcome}}")).
-				wide(6).noValue("nothing is compared"),
+				noValue("nothing is compared"),
 		),
 	}
 }
@@ -88,9 +85,9 @@ func sizes() []line {
 				unitSeconds, query(`sum by (store, query) (rate(candlestack_exporter_store_query_duration_seconds_sum{job="exporter", store=~"$store"}[5m])) / (sum by (store, query) (rate(candlestack_exporter_store_query_duration_seconds_count{job="exporter", store=~"$store"}[5m])) > 0)`, "{{store}} {{query}}")).
 				listed().noValue("nothing was asked within five minutes"),
 		),
-		across(6,
+		across(7,
 			graph("Questions that failed", describe("Questions to the stores that failed, within five minutes, by reason.", "none; some while a store starts.", "connection: the store is away; denied: a right is missing; timeout: it is overloaded.", "StoreQuestionsFail"),
-				unitCount, query(`sum by (store, reason) (increase(candlestack_exporter_store_query_errors_total{job="exporter", store=~"$store"}[5m])) or 0 * max by (store) (candlestack_store_up{job="stores", store=~"$store"})`, "{{store}} {{reason}}")).
+				unitCount, query(`sum by (store, reason) (increase(candlestack_exporter_store_query_errors_total{job="exporter", store=~"$store"}[5m])) or on (store) 0 * max by (store) (candlestack_store_up{job="stores", store=~"$store"})`, "{{store}} {{reason}}")).
 				noValue("store collector is silent"),
 			graph("Since the last answer", describe("Time since each question was last answered.", "below its own interval, minutes at most.", "what it measures is older than it looks.", "StoreQuestionStale"),
 				unitDuration, query(`time() - (max by (store, query) (candlestack_exporter_store_last_success_timestamp_seconds{job="exporter", store=~"$store"}) > 0)`, "{{store}} {{query}}")).
@@ -151,7 +148,7 @@ func mongodbServer() []line {
 				unitRatio, query(`max(mongodb_connections{job="mongodb", state="current"} / ignoring (state) (mongodb_connections{job="mongodb", state="current"} + ignoring (state) mongodb_connections{job="mongodb", state="available"}))`, "used")).
 				levels(good, at(0.6, unusual), at(0.8, bad)).noValue(noMongoDBExporter),
 			stat("Memory", describe("Memory of the server that is resident.", "steady.", "it grows until the machine has no more: limit the cache of WiredTiger."),
-				"decmbytes", query(`max(mongodb_ss_mem_resident{job="mongodb"})`, "resident")).noValue(noMongoDBExporter),
+				"mbytes", query(`max(mongodb_ss_mem_resident{job="mongodb"})`, "resident")).noValue(noMongoDBExporter),
 			stat("Queue", describe("Operations that wait for a lock.", "0.", "the server is overloaded."),
 				unitCount, query(`sum(mongodb_mongod_global_lock_current_queue{job="mongodb", type=~"reader|writer"})`, "waiting")).
 				levels(good, at(1, unusual), at(10, bad)).noValue(noMongoDBExporter),

@@ -48,6 +48,8 @@ func heading(label string) string {
 		return "State"
 	case "consumergroup":
 		return "Group"
+	case "api":
+		return "API"
 	case "cluster_id":
 		return "Cluster"
 	}
