@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 )
@@ -85,7 +86,7 @@ func caseFiles(t *testing.T) (files []string) {
 // readCases parses every file below rules/tests, and finds out what each case is about.
 func readCases(t *testing.T) (all []testCase) {
 	t.Helper()
-	tested := map[string]bool{}
+	tested, seen := map[string]bool{}, map[string]bool{}
 	for _, file := range caseFiles(t) {
 		if !strings.HasSuffix(file, "_test.yml") {
 			t.Errorf("%s: its name does not end in _test.yml", file)
@@ -109,6 +110,10 @@ func readCases(t *testing.T) (all []testCase) {
 		}
 		for _, c := range f.Tests {
 			c.file = file
+			if seen[c.Name] {
+				t.Errorf("%s: case %q stands there twice, or in another file too", file, c.Name)
+			}
+			seen[c.Name] = true
 			if !c.read(t) {
 				continue
 			}
@@ -168,14 +173,14 @@ func (c *testCase) unproved(a *rule, reads map[string]bool) (problems []string) 
 		"silent":   first(true) < 0 && checks[len(checks)-1].EvalTime > a.For && c.feeds(reads),
 		"for":      after(first(false), true),
 		"resolves": after(first(true), false),
-		"absent":   c.lacks(reads),
+		"absent":   c.lacks(a, reads),
 	}
 	want := map[string]string{
 		"fires":    "a check with exp_alerts",
 		"silent":   "checks without exp_alerts, one of them later than `for` (" + time.Duration(a.For).String() + "), and values of a metric that the alert reads",
 		"for":      "a check without exp_alerts before one with",
 		"resolves": "a check with exp_alerts before one without",
-		"absent":   "that a metric which the alert reads has no series, or one with a hole (_) or an end (stale)",
+		"absent":   "that what the alert reads is missing, or has a hole (_) or an end (stale)",
 	}
 	for _, kind := range slices.Sorted(maps.Keys(c.kinds)) {
 		if !shows[kind] {
@@ -203,17 +208,46 @@ func (c *testCase) feeds(metrics map[string]bool) bool {
 
 var hole = regexp.MustCompile(`\bstale\b|(^|\s)_`)
 
-// lacks tells whether values of one of the metrics are missing at some time.
-func (c *testCase) lacks(metrics map[string]bool) bool {
-	missing := maps.Clone(metrics)
-	maps.DeleteFunc(missing, func(name string, _ bool) bool { return recorded(name) })
+// lacks tells whether values that the alert reads are missing at some time: a
+// series has a hole or an end, a selector of the alert matches none, or a metric
+// behind its recording rules has none.
+func (c *testCase) lacks(a *rule, reads map[string]bool) bool {
+	given := map[string]bool{}
 	for _, in := range c.InputSeries {
-		delete(missing, metricOf(in.Series))
-		if metrics[metricOf(in.Series)] && hole.MatchString(in.Values) {
+		given[metricOf(in.Series)] = true
+		if reads[metricOf(in.Series)] && hole.MatchString(in.Values) {
 			return true
 		}
 	}
-	return len(missing) > 0 || len(metrics) == 0
+	behind := maps.Clone(reads)
+	for _, s := range selectors(a.expr) {
+		if recorded(s.Name) && !given[s.Name] {
+			continue // it is made of what lies behind
+		}
+		if !c.matches(s) {
+			return true
+		}
+		if recorded(s.Name) {
+			behind = nil
+		}
+	}
+	for name := range behind {
+		if !recorded(name) && !given[name] {
+			return true
+		}
+	}
+	return len(reads) == 0
+}
+
+// matches tells whether the case has a series that the selector selects.
+func (c *testCase) matches(s *parser.VectorSelector) bool {
+	for _, in := range c.InputSeries {
+		series, err := promql.ParseMetric(in.Series)
+		if err == nil && !slices.ContainsFunc(s.LabelMatchers, func(m *labels.Matcher) bool { return !m.Matches(series.Get(m.Name)) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // recorded tells whether a name is that of a recording rule.
@@ -230,22 +264,29 @@ func (c *testCase) samples(record string) bool {
 	return false
 }
 
-// names are the metrics that an expression names.
-func names(expr parser.Expr) map[string]bool {
-	all := map[string]bool{}
+// selectors are those of an expression.
+func selectors(expr parser.Expr) (all []*parser.VectorSelector) {
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 		if s, ok := node.(*parser.VectorSelector); ok {
-			all[s.Name] = true
+			all = append(all, s)
 		}
 		return nil
 	})
 	return all
 }
 
-// reader finds the metrics that an expression reads, those behind recording rules included.
-func reader(records []rule) func(parser.Expr) map[string]bool {
-	return func(expr parser.Expr) map[string]bool {
-		all := names(expr)
+// names are the metrics that an expression names.
+func names(expr parser.Expr) map[string]bool {
+	all := map[string]bool{}
+	for _, s := range selectors(expr) {
+		all[s.Name] = true
+	}
+	return all
+}
+
+// reader adds to names of metrics those that lie behind recording rules.
+func reader(records []rule) func(all map[string]bool) map[string]bool {
+	return func(all map[string]bool) map[string]bool {
 		for size := 0; size < len(all); {
 			size = len(all)
 			for _, r := range records {

@@ -231,7 +231,7 @@ func TestAlertsHaveAllFiveTests(t *testing.T) {
 			if c.alert != a.Alert {
 				continue
 			}
-			for _, problem := range c.unproved(&a, reads(a.expr)) {
+			for _, problem := range c.unproved(&a, reads(names(a.expr))) {
 				t.Errorf("%s: case %q: %s", c.file, c.Name, problem)
 			}
 		}
