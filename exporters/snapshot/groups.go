@@ -144,10 +144,14 @@ func (l *look) commits(ctx context.Context, broker int32, names []string, commit
 			if name == "" || !l.cfg.Topic.match.shows(name) {
 				continue
 			}
+			found := slices.Grow(topics[name], len(t.Partitions))
 			for _, p := range t.Partitions {
 				if l.code(kmsg.OffsetFetch, p.ErrorCode) && p.Offset >= 0 {
-					topics[name] = append(topics[name], Commit{Partition: p.Partition, Offset: p.Offset})
+					found = append(found, Commit{Partition: p.Partition, Offset: p.Offset})
 				}
+			}
+			if len(found) > 0 {
+				topics[name] = found
 			}
 		}
 	}
