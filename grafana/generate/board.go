@@ -49,6 +49,8 @@ var datasource = variable{
 	Current: option{"Prometheus", "prometheus"}, Options: []any{},
 }
 
+const labelValues = 1 // the sort of question, in Grafana's form of variables
+
 // choice is a variable of the values of a label: several, or all at once.
 func choice(name, label, values string) variable {
 	v := single(name, label, "", values)
@@ -61,7 +63,7 @@ func choice(name, label, values string) variable {
 func single(name, label, usual, values string) variable {
 	return variable{
 		Name: name, Type: "query", Label: label, Datasource: &prometheus, Definition: values,
-		Query: variableQuery{values, "Variable"}, Refresh: 2, Sort: 1, Current: option{usual, usual}, Options: []any{},
+		Query: variableQuery{labelValues, values, "PrometheusVariableQueryEditor-VariableQuery"}, Refresh: 2, Sort: 1, Current: option{usual, usual}, Options: []any{},
 	}
 }
 

@@ -153,6 +153,7 @@ type candlestickOptions struct {
 type upDown struct {
 	Up   string `json:"up"`
 	Down string `json:"down"`
+	Flat string `json:"flat"`
 }
 
 type candleFields struct {
@@ -164,20 +165,14 @@ type candleFields struct {
 }
 
 type tableOptions struct {
-	ShowHeader bool        `json:"showHeader"`
-	CellHeight string      `json:"cellHeight"`
-	SortBy     []sortBy    `json:"sortBy"`
-	Footer     tableFooter `json:"footer"`
+	ShowHeader bool     `json:"showHeader"`
+	CellHeight string   `json:"cellHeight"`
+	SortBy     []sortBy `json:"sortBy"`
 }
 
 type sortBy struct {
 	DisplayName string `json:"displayName"`
 	Desc        bool   `json:"desc"`
-}
-
-type tableFooter struct {
-	Show    bool     `json:"show"`
-	Reducer []string `json:"reducer"`
 }
 
 type tableCustom struct {

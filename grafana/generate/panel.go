@@ -172,7 +172,7 @@ func heatmap(title, description, unit string, targets ...target) *panel {
 // timeline shows which state each series was in.
 func timeline(title, description string, targets ...target) *panel {
 	options := &timelineOptions{
-		MergeValues: true, ShowValue: "never", AlignValue: "left", RowHeight: 0.8,
+		MergeValues: true, ShowValue: "auto", AlignValue: "left", RowHeight: 0.8,
 		Legend: legend{DisplayMode: "list", Placement: "bottom", ShowLegend: true, Calcs: []string{}}, Tooltip: tooltip{"single", "none"},
 	}
 	p := newPanel("state-timeline", title, description, unitNone, &fillCustom{FillOpacity: 70}, options, targets)
@@ -198,7 +198,7 @@ func gauges(title, description, unit string, targets ...target) *panel {
 // column as a line.
 func candlestick(title, description string, t target) *panel {
 	options := &candlestickOptions{
-		Mode: "candles+volume", CandleStyle: "candles", ColorStrategy: "open-close", Colors: upDown{"green", "red"},
+		Mode: "candles+volume", CandleStyle: "candles", ColorStrategy: "open-close", Colors: upDown{"green", "red", "gray"},
 		Fields: candleFields{"open", "high", "low", "close", "volume"}, IncludeAllFields: true,
 		Legend: legend{DisplayMode: "list", Placement: "bottom", ShowLegend: true, Calcs: []string{}}, Tooltip: tooltip{"multi", "none"},
 	}

@@ -121,8 +121,8 @@ func sources() []line {
 			graph("Ends of the live stream", describe("Ends of the live stream by cause, counted within a window.", "none; planned once a day, as the exchange wants it.", "stall and half_dead: no frame came; refused and ban: the host does not want us; protocol: it says what we cannot read.", "SourceReconnectStorm"),
 				unitNone, query(`sum by (cause) (increase(candlestack_source_reconnects_total{job="candlestack", source=~"$source"}[$__rate_interval]))`, "{{cause}}")).
 				bars().noValue("no source runs"),
-			graph("Gaps recorded", describe("Stretches of candles that the source missed since its start, by what became of them: open, repaired, or confirmed (the exchange itself has nothing there); and those that are open in MySQL now.", "flat; open and repaired rise together after a disconnect, and none is open in MySQL.", "open in MySQL: repair fails or waits for weight.", "GapOpen"),
-				unitCount, query(`sum by (source, state) (candlestack_source_gaps_total{job="candlestack"})`, "{{source}} {{state}}"),
+			graph("Gaps recorded", describe("Stretches of candles that the source missed, within five minutes, by what became of them: open, repaired, or confirmed (the exchange itself has nothing there); and those that are open in MySQL now.", "0; open and repaired rise together after a disconnect, and none is open in MySQL.", "open in MySQL: repair fails or waits for weight.", "GapOpen"),
+				unitCount, query(`sum by (source, state) (increase(candlestack_source_gaps_total{job="candlestack"}[5m]))`, "{{source}} {{state}}"),
 				query(`sum(candlestack_store_gaps{job="stores", state="open"}) or 0 * max(candlestack_store_up{job="stores", store="mysql"})`, "open in MySQL")).
 				noValue("no source with a history runs"),
 			graph("Left out and rejected", describe("What a source could not use, within a window: frames, rows and posts that cannot be read, and events that cannot be true, which become dead letters.", "none.", "the venue has changed its format, or sends nonsense: the log tells once.", "SourceRejectsEvents", "SourceReadsGarbage"),
@@ -177,8 +177,8 @@ func losses() line {
 		graph("Dead letters kept", describe("Records in the dead-letter topics.", "none.", "retention deletes them in the end: replay them before.", "DeadLetters"),
 			unitCount, query(`sum by (topic) (kafka_topic_partition_current_offset{job="kafka", topic=~".+[.]dead"} - kafka_topic_partition_oldest_offset{job="kafka", topic=~".+[.]dead"})`, "{{topic}}")).
 			noValue("no dead-letter topic"),
-		graph("Deleted before they were read", describe("Records that retention deleted before a sink had read them, since its start: they are lost.", "none, ever.", "fetch them again: the source fills gaps from the exchange; lengthen the retention.", "RecordsLost"),
-			unitCount, query(`sum by (component, topic) (candlestack_kafka_client_skipped_records_total{job="candlestack", component=~"$sink"})`, "{{component}} {{topic}}")).
+		graph("Deleted before they were read", describe("Records that retention deleted before a sink had read them, within five minutes: they are lost.", "none, ever.", "fetch them again: the source fills gaps from the exchange; lengthen the retention.", "RecordsLost"),
+			unitCount, query(`sum by (component, topic) (increase(candlestack_kafka_client_skipped_records_total{job="candlestack", component=~"$sink"}[5m]))`, "{{component}} {{topic}}")).
 			levels(good, at(1, bad)).noValue("no sink runs"),
 	)
 }
@@ -191,10 +191,10 @@ func clients() []line {
 		graph("Records in the clients' queues", describe("Records that wait in a client: to be sent by a producer, to be read from a consumer.", "near 0, thousands during a back-fill.", "a producer's queue that stays full holds up the source: see the broker."),
 			unitCount, query(`sum by (component, client) (candlestack_kafka_client_queue_records{job="candlestack"})`, "{{component}} {{client}}")).
 			listed().noValue("no part runs"),
-		graph("Queue full, rebalances", describe("Times that a producer's queue was full and the source had to wait, and rebalances of the sinks' groups, since their start.", "flat.", "rebalances that go on: a sink does not answer in time.", "KafkaRebalanceStorm"),
+		graph("Queue full, rebalances", describe("Times that a producer's queue was full and the source had to wait, and rebalances of the sinks' groups, within five minutes.", "0 but for starts and back-fills.", "rebalances that go on: a sink does not answer in time.", "KafkaRebalanceStorm"),
 			unitCount,
-			query(`sum by (component) (candlestack_kafka_client_queue_full_total{job="candlestack"})`, "{{component}} queue full"),
-			query(`sum by (component) (candlestack_kafka_client_rebalances_total{job="candlestack"})`, "{{component}} rebalances")).
+			query(`sum by (component) (increase(candlestack_kafka_client_queue_full_total{job="candlestack"}[5m]))`, "{{component}} queue full"),
+			query(`sum by (component) (increase(candlestack_kafka_client_rebalances_total{job="candlestack"}[5m]))`, "{{component}} rebalances")).
 			noValue("no part runs"),
 	)}
 }

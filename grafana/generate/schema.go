@@ -59,6 +59,7 @@ type variable struct {
 }
 
 type variableQuery struct {
+	Kind  int    `json:"qryType"`
 	Query string `json:"query"`
 	RefID string `json:"refId"`
 }

@@ -74,7 +74,7 @@ type organize struct {
 }
 
 func newTable(title, description string, targets []target) *panel {
-	options := &tableOptions{ShowHeader: true, CellHeight: "sm", SortBy: []sortBy{}, Footer: tableFooter{Reducer: []string{}}}
+	options := &tableOptions{ShowHeader: true, CellHeight: "sm", SortBy: []sortBy{}}
 	return newPanel("table", title, description, unitCount, &tableCustom{Align: "auto", CellOptions: cellKind{"auto"}}, options, targets)
 }
 

@@ -1,0 +1,4 @@
+package contract
+
+// Exceptions are what may be otherwise, and why.
+var Exceptions = []Exception{}
