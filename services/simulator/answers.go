@@ -35,6 +35,7 @@ type Answer struct {
 	AverageClose market.Decimal    `json:"average_close"`
 	VWAP         market.Decimal    `json:"vwap"`  // quote volume by volume
 	Posts        int               `json:"posts"` // published in [From, To) that name the base currency
+	Changes      Changes           `json:"changes"`
 }
 
 // Jump is a planted move of the price: within the minute that opens at Time it
@@ -78,13 +79,13 @@ func (in *instrument) answer(from, to market.Millis) Answer {
 	first, end := in.tape.span()
 	first = max(first, int64((from+minute-1)/minute))
 	end = min(end, int64((to+minute-1)/minute))
-	a := Answer{Instrument: in.Instrument, Missing: []market.Millis{}, Jumps: []Jump{}}
+	a := Answer{Instrument: in.Instrument, Missing: []market.Millis{}, Jumps: []Jump{}, Changes: changesOf(nil, 0)}
 	if first >= end {
 		return a
 	}
 	var total sum
-	var closes amount
-	var firstClose int64
+	var sumClose amount
+	closes := make([]int64, end-first)
 	for m := first; m < end; m++ {
 		b, ok := in.tape.slice(m, 0, 60)
 		if !ok {
@@ -92,20 +93,22 @@ func (in *instrument) answer(from, to market.Millis) Answer {
 			continue
 		}
 		if a.Candles == 0 {
-			firstClose = b.close
+			a.FirstClose = amountOf(b.close).decimal()
 		}
 		a.Candles++
-		closes = closes.add(amountOf(b.close))
+		closes[m-first] = b.close
+		sumClose = sumClose.add(amountOf(b.close))
 		total.add(b, true)
 	}
 	a.Jumps = append(a.Jumps, in.tape.jumps(first, end)...)
+	a.Changes = changesOf(closes, first)
 	if a.Candles == 0 {
 		return a
 	}
-	a.FirstClose, a.LastClose = amountOf(firstClose).decimal(), amountOf(total.close).decimal()
+	a.LastClose = amountOf(total.close).decimal()
 	a.MinLow, a.MaxHigh = amountOf(total.low).decimal(), amountOf(total.high).decimal()
 	a.Volume, a.QuoteVolume, a.Trades = total.volume.decimal(), total.quote.decimal(), total.trades
-	a.SumClose = closes.decimal()
+	a.SumClose = sumClose.decimal()
 	a.AverageClose = ratio(a.SumClose, decimal.NewFromInt(int64(a.Candles)))
 	if total.volume != (amount{}) {
 		a.VWAP = ratio(a.QuoteVolume, decimal.RequireFromString(a.Volume.String()))

@@ -58,8 +58,8 @@ func (s *Simulator) serveInject(w http.ResponseWriter, q *http.Request) {
 	reply(w, s.faults.active())
 }
 
-// longestAnswer bounds the work of one request: ten years.
-const longestAnswer = 3660 * day
+// longestAnswer bounds the work and the memory of one request: four years.
+const longestAnswer = 1464 * day
 
 // serveAnswers reads from and to, RFC 3339 or ms; to is now if it is absent.
 func (s *Simulator) serveAnswers(w http.ResponseWriter, q *http.Request) {
@@ -74,7 +74,7 @@ func (s *Simulator) serveAnswers(w http.ResponseWriter, q *http.Request) {
 	now := s.clock.now()
 	to, err := instant(q.FormValue("to"), now-now%minute)
 	if err != nil || to-from > longestAnswer {
-		http.Error(w, fmt.Sprintf("to %q: is not a time up to ten years after from", q.FormValue("to")), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("to %q: is not a time up to four years after from", q.FormValue("to")), http.StatusBadRequest)
 		return
 	}
 	reply(w, s.Answers(from, to))
