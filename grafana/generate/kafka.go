@@ -41,7 +41,7 @@ func kafkaTiles() line {
 		stat("Free disk", describe("The least share of a disk with logs that is free."+exact, "above 15 %.", "shorten the retention, or give it more disk; a full disk takes its logs offline.", "KafkaDiskLow", "KafkaDiskAlmostFull"),
 			unitRatio, query(`clamp_max(min(kafka_log_directory_usable_bytes{job="kafka-broker"} / kafka_log_directory_total_bytes{job="kafka-broker"}), 1)`, "free")).
 			levels(bad, at(0.05, unusual), at(0.15, good)).decimals(0).noValue("brokers before 3.3 do not tell"),
-		stat("Canary p95", describe("Of twenty canaries, the slowest: from sending to reading, over five minutes, at the slowest broker."+measured, "below 100 ms.", "see which step is slow.", "KafkaProbeSlow", "KafkaProbeFailing", "KafkaProbeNotReady"),
+		stat("Canary p95", describe("Of twenty canaries, the slowest: from sending to reading, over five minutes, at the slowest broker."+measured, "below 100 ms.", "see which step is slow.", "KafkaProbeSlow"),
 			unitSeconds, query(`max(histogram_quantile(0.95, sum by (broker, le) (rate(candlestack_probe_end_to_end_duration_seconds_bucket{job="probe"}[5m]))) >= 0)`, "end to end")).
 			levels(good, at(0.5, unusual), at(1, bad)).trend().noValue("no canary came back"),
 		stat("Canaries lost", describe("Canaries that were acknowledged and not read again, within the time that is shown."+measured, "none.", "Kafka lost what it had acknowledged, or a reader cannot reach it.", "KafkaCanariesLost"),
@@ -56,7 +56,7 @@ func probe() []line {
 	}
 	return []line{across(8,
 		graph("Canaries: time of each step, p95", describe("Of twenty requests, the slowest within a minute, by step and broker: the bare round trip (ApiVersions), metadata, writing with acks=all, committing, and from sending to reading."+measured,
-			"the round trip is a few milliseconds, the others tens.", "the round trip alone: network or queue of the broker; writing alone: its disk or a replica; committing alone: the coordinator.", "KafkaProbeSlow"),
+			"the round trip is a few milliseconds, the others tens.", "the round trip alone: network or queue of the broker; writing alone: its disk or a replica; committing alone: the coordinator.", "KafkaProbeSlow", "KafkaProbeFailing"),
 			unitSeconds,
 			query(p95("api_versions"), "round trip {{broker}}"), query(p95("metadata"), "metadata {{broker}}"),
 			query(p95("produce"), "write {{broker}}"), query(p95("commit"), "commit {{broker}}"), query(p95("end_to_end"), "end to end {{broker}}")).

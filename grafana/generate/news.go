@@ -34,8 +34,8 @@ func newsTiles() line {
 			unitCount, query(`sum(candlestack_cryptopanic_quota_used_requests{job="candlestack"})`, "used")).
 			noValue("CryptoPanic does not run"),
 		stat("Votes", describe("Readers' votes on the stored posts, of all kinds, as last seen.", "it grows.", "it stands still: polls see no change, or fail."),
-			unitCount, query(`sum(candlestack_store_votes{job="stores", coin=~"$coin"})`, "votes")).
-			trend().noValue("no feed has votes"),
+			unitCount, query(`sum(candlestack_store_votes{job="stores", coin=~"$coin"}) or 0 * sum(candlestack_store_posts{job="stores", coin=~"$coin"})`, "votes")).
+			trend().noValue("no post is stored"),
 		stat("Left out", describe("Posts and items that could not be read or were too many, within the time that is shown.", "none.", "the feed has changed its format, or is longer than 500 items.", "SourceReadsGarbage"),
 			unitCount, query(`sum(increase(candlestack_cryptopanic_unreadable_posts_total{job="candlestack"}[$__range])) + sum(increase(candlestack_rss_left_out_items_total{job="candlestack"}[$__range]))`, "posts")).
 			levels(good, at(1, unusual)).decimals(0).noValue("not both feeds run"),
@@ -71,10 +71,10 @@ func posts() []line {
 func votes() line {
 	return across(8,
 		graph("Votes by kind", describe("Readers' votes on the stored posts, as last seen.", "it grows slowly.", "it falls: readers took votes back, or old posts were deleted."),
-			unitCount, query(`sum by (kind) (candlestack_store_votes{job="stores", coin=~"$coin"})`, "{{kind}}")).
+			unitCount, query(`sum by (kind) (candlestack_store_votes{job="stores", coin=~"$coin"}) or on () label_replace(0 * sum(candlestack_store_posts{job="stores", coin=~"$coin"}), "kind", "none", "", "")`, "{{kind}}")).
 			listed().wide(14).noValue("no feed has votes"),
-		gauges("Mood", describe("Share of positive among positive and negative votes, by coin.", "around a half.", "far from it: bad or good news, or very few votes."),
-			unitRatio, query(`sum by (coin) (candlestack_store_votes{job="stores", coin=~"$coin", kind="positive"}) / (sum by (coin) (candlestack_store_votes{job="stores", coin=~"$coin", kind=~"positive|negative"}) > 0)`, "{{coin}}")).
+		gauges("Mood", describe("Share of positive among positive and negative votes, of each coin, whichever is chosen.", "around a half.", "far from it: bad or good news, or very few votes."),
+			unitRatio, query(`sum by (coin) (candlestack_store_votes{job="stores", kind="positive"}) / (sum by (coin) (candlestack_store_votes{job="stores", kind=~"positive|negative"}) > 0)`, "{{coin}}")).
 			levels(bad, at(0.4, unusual), at(0.6, good)).to(1).wide(10).noValue("no vote for or against"),
 	)
 }

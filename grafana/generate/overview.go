@@ -20,7 +20,7 @@ func overview() *dashboard {
 				unitNone, query(`min(candlestack_store_up{job="stores"})`, "stores")).
 				isUp().noValue("store collector is silent").opens("Stores", uid("stores")),
 			stat("Candles overdue", describe("How long the next closed candle of the worst series has been due in MySQL: the age of its newest one, less one interval. The exporter looks every 15 s.",
-				"below 20 s.", "see which instrument it is, then follow the flow from the exchange on.", "CandlesLate"),
+				"below 20 s.", "see which instrument it is, then follow the flow from the exchange on. More than an interval and 30 s is an alert: 90 s for a minute."),
 				unitSeconds, query(`max(clamp_min(instrument:candle_age:seconds - on (exchange, instrument, interval) instrument:interval:seconds, 0))`, "worst")).
 				levels(good, at(60, unusual), at(90, bad)).decimals(0).trend().noValue("no closed candle stored").opens("Pipeline", uid("pipeline")),
 			stat("Lag", describe("Age of the oldest record that a sink has not yet stored, the worst of all topics.", "a few seconds.", "the store is slow or away: see the sinks.", "KafkaSinkLag"),

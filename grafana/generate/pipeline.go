@@ -5,7 +5,7 @@ func pipeline() *dashboard {
 	topic := choice("topic", "Topic", `label_values(candlestack_sink_durable_offset{job="candlestack", component=~"$sink"}, topic)`)
 	topic.AllValue = "" // all that sinks read, not all that Kafka has
 	d := newBoard("pipeline", "3 Pipeline", "Which part of the way from the exchange to the stores is slow, or loses something?",
-		choice("source", "Source", `label_values(candlestack_source_events_total{job="candlestack"}, source)`),
+		choice("source", "Source", `label_values(candlestack_source_acknowledge_duration_seconds_count{job="candlestack"}, source)`),
 		choice("sink", "Sink", `label_values(candlestack_sink_paused_partitions{job="candlestack"}, component)`),
 		topic)
 	return d.

@@ -30,7 +30,7 @@ func runtimeTiles() line {
 			unitRatio, query(`max(process_open_fds`+programs+` / process_max_fds`+programs+`)`, "used")).levels(good, at(0.5, unusual), at(0.8, bad)).noValue("no program is scraped"),
 		stat("Look at Kafka", describe("Age of what the exporter shows of Kafka.", "below its refresh interval and a second.", "its last looks failed.", "KafkaExporterStale"),
 			unitSeconds, query(`time() - max(candlestack_exporter_last_success_timestamp_seconds{job="exporter"})`, "ago")).levels(good, at(30, unusual), at(60, bad)).decimals(0).noValue("exporter is silent"),
-		stat("Series", describe("Series in Prometheus' head.", "below 20,000 in the classroom.", "a label that grows without bound: see the scrapes.", "PrometheusScrapeLimitHit"),
+		stat("Series", describe("Series in Prometheus' head.", "below 20,000 in the classroom.", "a label that grows without bound: see the samples by target."),
 			unitCount, query(`max(prometheus_tsdb_head_series{job="prometheus"})`, "series")).levels(good, at(20000, unusual), at(100000, bad)).noValue("Prometheus does not scrape itself"),
 		stat("Rule failures", describe("Evaluations of rules that failed within five minutes.", "none.", "their alerts may be silent though there is cause.", "PrometheusRuleFailures"),
 			unitNone, query(`sum(increase(prometheus_rule_evaluation_failures_total{job="prometheus"}[5m]))`, "failed")).levels(good, at(1, bad)).decimals(0).noValue("no rules are loaded"),

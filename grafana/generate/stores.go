@@ -148,7 +148,7 @@ func mongodbServer() []line {
 				unitRatio, query(`max(mongodb_connections{job="mongodb", state="current"} / ignoring (state) (mongodb_connections{job="mongodb", state="current"} + ignoring (state) mongodb_connections{job="mongodb", state="available"}))`, "used")).
 				levels(good, at(0.6, unusual), at(0.8, bad)).noValue(noMongoDBExporter),
 			stat("Memory", describe("Memory of the server that is resident.", "steady.", "it grows until the machine has no more: limit the cache of WiredTiger."),
-				"mbytes", query(`max(mongodb_ss_mem_resident{job="mongodb"})`, "resident")).noValue(noMongoDBExporter),
+				unitBytes, query(`max(mongodb_ss_mem_resident{job="mongodb"}) * 1024 * 1024`, "resident")).noValue(noMongoDBExporter),
 			stat("Queue", describe("Operations that wait for a lock.", "0.", "the server is overloaded."),
 				unitCount, query(`sum(mongodb_mongod_global_lock_current_queue{job="mongodb", type=~"reader|writer"})`, "waiting")).
 				levels(good, at(1, unusual), at(10, bad)).noValue(noMongoDBExporter),

@@ -14,7 +14,7 @@ func topics() *dashboard {
 
 func topicTiles() line {
 	return across(4,
-		stat("Lag", describe("Age of the oldest record that is left to read, the worst of the chosen groups."+exact, "a few seconds.", "its reader is slow or away.", "KafkaSinkLag", "KafkaConsumerLag"),
+		stat("Lag", describe("Age of the oldest record that is left to read, the worst of the chosen groups."+exact, "a few seconds.", "its reader is slow or away.", "KafkaSinkLag"),
 			unitSeconds, query(`max(group_topic:kafka_consumergroup_lag_seconds:max{consumergroup=~"$group"})`, "worst")).
 			levels(good, at(30, unusual), at(60, bad)).decimals(1).trend().noValue("no group has committed"),
 		stat("Records left to read", describe("Records between the commits and the ends of the logs, of the chosen groups. A partition without a commit does not count."+exact, "near 0.", "see lag in seconds: a number of records says little."),
@@ -47,7 +47,7 @@ func topicTiles() line {
 
 func groups() []line {
 	return []line{
-		across(7, table("Groups and their topics", describe("Each group and topic: what is left to read in seconds and records, how fast it commits, and its partitions that a member reads."+exact, "lag near 0, all partitions assigned.", "lag and no assigned partition: nobody reads; lag and no commits: it is stuck.", "KafkaGroupStuck", "KafkaGroupWithoutMembers"),
+		across(7, table("Groups and their topics", describe("Each group and topic: what is left to read in seconds and records, how fast it commits, and its partitions that a member reads."+exact, "lag near 0, all partitions assigned.", "lag and no assigned partition: nobody reads; lag and no commits: it is stuck.", "KafkaSinkLag"),
 			[]string{"consumergroup", "topic"},
 			column{name: "Lag", unit: unitSeconds, expr: `max by (consumergroup, topic) (kafka_consumergroup_lag_seconds_max{job="kafka", consumergroup=~"$group"})`, base: good, steps: []step{at(30, unusual), at(60, bad)}},
 			column{name: "Left to read", unit: unitCount, expr: `sum by (consumergroup, topic) (kafka_consumergroup_lag_sum{job="kafka", consumergroup=~"$group"})`},
@@ -60,9 +60,9 @@ func groups() []line {
 				states(map[string]mappingTo{"0": {"unknown", "gray", 0}, "1": {"empty", neutral, 1}, "2": {"stable", good, 2}, "3": {"rebalances", unusual, 3}, "4": {"dead", bad, 4}}).
 				noValue("no group").wide(10)),
 		across(8,
-			graph("Lag", describe("Age of the oldest record that is left to read. Exact to the refresh interval; older than what was watched, to a hundredth."+exact, "near 0.", "the dashed line is the sinks' alert.", "KafkaSinkLag"),
+			graph("Lag", describe("Age of the oldest record that is left to read. Exact to the refresh interval; older than what was watched, to a hundredth."+exact, "near 0.", "the dashed lines are the alerts: of the sinks at a minute, of other groups at five.", "KafkaSinkLag", "KafkaConsumerLag"),
 				unitSeconds, query(`group_topic:kafka_consumergroup_lag_seconds:max{consumergroup=~"$group"}`, "{{consumergroup}} {{topic}}")).
-				limits(good, at(60, bad)).noValue("no group has committed"),
+				limits(good, at(60, unusual), at(300, bad)).noValue("no group has committed"),
 			graph("Records left to read", describe("Records between the commit and the end of the log."+exact, "near 0; a hill during a back-fill.", "a plain climb: the reader does not keep up.", "KafkaGroupStuck"),
 				unitCount, query(`clamp_min(group_topic:kafka_consumergroup_lag:sum{consumergroup=~"$group"}, 0)`, "{{consumergroup}} {{topic}}")).
 				noValue("no group has committed"),
