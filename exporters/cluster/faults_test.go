@@ -3,11 +3,14 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -62,6 +65,72 @@ func on(w *world, key kmsg.Key, node int32, f func(kmsg.Request) (kmsg.Response,
 func cut(kmsg.Request) (kmsg.Response, error) { return nil, errors.New("cut") }
 
 func silent(kmsg.Request) (kmsg.Response, error) { return nil, nil }
+
+// A controller that does not answer is no fault of the brokers that ask it for us.
+func TestControllerThatIsSilent(t *testing.T) {
+	w, _ := three(t, func(c *snapshot.Config) { c.Refresh.BrokerTimeout = 3 * time.Second })
+	w.look(t)
+	stop := on(w, kmsg.ListPartitionReassignments, -1, silent)
+	for range 2 {
+		w.look(t)
+		w.has(t, "kafka_up 1", `kafka_broker_up{id="0"} 1`, `kafka_broker_up{id="1"} 1`, `kafka_broker_up{id="2"} 1`, offset(0), offset(1), offset(2))
+	}
+	stop()
+	w.look(t)
+	w.has(t, "kafka_up 1", `kafka_broker_up{id="0"} 1`)
+}
+
+// The log tells once of a broker that does not answer, not again where the cluster
+// then forgets it, and once when it is back.
+func TestLogTellsOfBrokersThatAreAway(t *testing.T) {
+	w, _ := three(t)
+	var log strings.Builder
+	snapshots, err := snapshot.New(snapshotConfig(w.fake.ListenAddrs()...), slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(snapshots.Close)
+	whole, err := kmsg.NewPtrMetadataRequest().RequestWith(t.Context(), w.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without broker 1, whose partition stays with nobody.
+	forgotten := func(req kmsg.Request) (kmsg.Response, error) {
+		resp := *whole
+		resp.SetVersion(req.GetVersion())
+		resp.Brokers = slices.DeleteFunc(slices.Clone(whole.Brokers), func(b kmsg.MetadataResponseBroker) bool { return b.NodeID == 1 })
+		return &resp, nil
+	}
+	lines := func(want ...string) {
+		t.Helper()
+		for range 2 {
+			snapshots.Refresh(t.Context())
+		}
+		got := strings.Split(strings.TrimSpace(log.String()), "\n")
+		log.Reset()
+		if len(want) == 0 && got[0] == "" {
+			return
+		}
+		if len(got) != len(want) {
+			t.Errorf("the log is %q, want %q", got, want)
+			return
+		}
+		for i := range want {
+			if !strings.Contains(got[i], want[i]) {
+				t.Errorf("the log is %q, want %q", got, want)
+			}
+		}
+	}
+	lines()
+	back := on(w, kmsg.ListGroups, 1, cut)
+	lines("brokers=[1]")
+	remember := on(w, kmsg.Metadata, -1, forgotten)
+	lines()
+	remember()
+	lines()
+	back()
+	lines("all brokers answer again")
+}
 
 func TestBrokerLostInMidRefreshCostsItsPart(t *testing.T) {
 	for _, key := range []kmsg.Key{kmsg.ListGroups, kmsg.OffsetFetch, kmsg.ListOffsets} {

@@ -22,6 +22,8 @@ type look struct {
 	now     time.Time
 	brokers []int32 // alive
 	ids     map[[16]byte]string
+	// headless: the active controller does not answer. One goroutine asks it.
+	headless bool
 
 	mu   sync.Mutex
 	down map[int32]error
@@ -50,6 +52,30 @@ func ask[T kmsg.Response](ctx context.Context, l *look, broker int32, req kmsg.R
 		return answer, l.down[broker]
 	}
 	return resp.(T), nil
+}
+
+// forwarded asks any broker for what it asks the active controller for. That no
+// answer comes is no fault of a broker's, and who waited in vain asks no more in
+// this look.
+func forwarded[T kmsg.Response](ctx context.Context, l *look, req kmsg.Request) (answer T, ok bool) {
+	if l.headless {
+		return answer, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Refresh.BrokerTimeout)
+	defer cancel()
+	// The first may be silent itself, so that another needs time too.
+	patience := l.cfg.Refresh.BrokerTimeout / time.Duration(max(1, min(2, len(l.brokers))))
+	for _, id := range l.brokers {
+		try, cancel := context.WithTimeout(ctx, patience)
+		resp, err := l.forwards.Broker(int(id)).Request(try, req)
+		cancel()
+		if err == nil {
+			return resp.(T), true
+		}
+		l.metrics.errors.WithLabelValues(kmsg.Key(req.Key()).Name(), noAnswer).Inc()
+	}
+	l.headless = true
+	return answer, false
 }
 
 // code notes the error code of an answer, and tells whether it is none.
@@ -214,7 +240,7 @@ func (l *look) ends(ctx context.Context, topics []Topic) {
 	l.offsets(ctx, topics, at(-2), func(_ *Topic, p *Partition, offset, _ int64) { p.Start = offset })
 }
 
-// quorum asks any broker for the active controller; it asks the controller.
+// quorum asks for the active controller and its log.
 func (l *look) quorum(ctx context.Context, s *Snapshot) {
 	s.Controller = -1
 	switch {
@@ -225,27 +251,22 @@ func (l *look) quorum(ctx context.Context, s *Snapshot) {
 		return
 	}
 	s.Mode = "kraft"
-	for _, id := range l.brokers {
-		req := kmsg.NewPtrDescribeQuorumRequest()
-		partition := kmsg.NewDescribeQuorumRequestTopicPartition()
-		req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{partition}}}
-		resp, err := ask[*kmsg.DescribeQuorumResponse](ctx, l, id, req)
-		if err != nil {
-			continue
-		}
-		if l.code(kmsg.DescribeQuorum, resp.ErrorCode) && len(resp.Topics) == 1 && len(resp.Topics[0].Partitions) == 1 &&
-			l.code(kmsg.DescribeQuorum, resp.Topics[0].Partitions[0].ErrorCode) {
-			p := &resp.Topics[0].Partitions[0]
-			s.Controller, s.Epoch = p.LeaderID, p.LeaderEpoch
-			s.Quorum = Quorum{HighWatermark: p.HighWatermark, Voters: map[int32]int64{}, Observers: map[int32]int64{}}
-			for _, r := range p.CurrentVoters {
-				s.Quorum.Voters[r.ReplicaID] = r.LogEndOffset
-			}
-			for _, r := range p.Observers {
-				s.Quorum.Observers[r.ReplicaID] = r.LogEndOffset
-			}
-		}
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	partition := kmsg.NewDescribeQuorumRequestTopicPartition()
+	req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{partition}}}
+	resp, ok := forwarded[*kmsg.DescribeQuorumResponse](ctx, l, req)
+	if !ok || !l.code(kmsg.DescribeQuorum, resp.ErrorCode) || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 ||
+		!l.code(kmsg.DescribeQuorum, resp.Topics[0].Partitions[0].ErrorCode) {
 		return
+	}
+	p := &resp.Topics[0].Partitions[0]
+	s.Controller, s.Epoch = p.LeaderID, p.LeaderEpoch
+	s.Quorum = Quorum{HighWatermark: p.HighWatermark, Voters: map[int32]int64{}, Observers: map[int32]int64{}}
+	for _, r := range p.CurrentVoters {
+		s.Quorum.Voters[r.ReplicaID] = r.LogEndOffset
+	}
+	for _, r := range p.Observers {
+		s.Quorum.Observers[r.ReplicaID] = r.LogEndOffset
 	}
 }
 

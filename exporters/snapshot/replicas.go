@@ -33,35 +33,29 @@ func (l *look) fenced(ctx context.Context, s *Snapshot) {
 	}
 }
 
-// reassignments asks any broker which partitions move.
+// reassignments asks which partitions move.
 func (l *look) reassignments(ctx context.Context, topics []Topic) {
 	if !l.has(kmsg.ListPartitionReassignments) {
 		return
 	}
 	req := kmsg.NewPtrListPartitionReassignmentsRequest()
 	req.TimeoutMillis = int32(l.cfg.Refresh.BrokerTimeout.Milliseconds())
-	for _, id := range l.brokers {
-		resp, err := ask[*kmsg.ListPartitionReassignmentsResponse](ctx, l, id, req)
-		if err != nil {
+	resp, ok := forwarded[*kmsg.ListPartitionReassignmentsResponse](ctx, l, req)
+	if !ok || !l.code(kmsg.ListPartitionReassignments, resp.ErrorCode) {
+		return
+	}
+	for _, rt := range resp.Topics {
+		i, found := slices.BinarySearchFunc(topics, rt.Topic, func(t Topic, name string) int { return cmp.Compare(t.Name, name) })
+		if !found {
 			continue
 		}
-		if !l.code(kmsg.ListPartitionReassignments, resp.ErrorCode) {
-			return
-		}
-		for _, rt := range resp.Topics {
-			i, found := slices.BinarySearchFunc(topics, rt.Topic, func(t Topic, name string) int { return cmp.Compare(t.Name, name) })
-			if !found {
-				continue
-			}
-			for _, rp := range rt.Partitions {
-				j, found := slices.BinarySearchFunc(topics[i].Partitions, rp.Partition, func(p Partition, id int32) int { return cmp.Compare(p.ID, id) })
-				if found {
-					p := &topics[i].Partitions[j]
-					p.Reassigning, p.Adding = true, rp.AddingReplicas
-				}
+		for _, rp := range rt.Partitions {
+			j, found := slices.BinarySearchFunc(topics[i].Partitions, rp.Partition, func(p Partition, id int32) int { return cmp.Compare(p.ID, id) })
+			if found {
+				p := &topics[i].Partitions[j]
+				p.Reassigning, p.Adding = true, rp.AddingReplicas
 			}
 		}
-		return
 	}
 }
 

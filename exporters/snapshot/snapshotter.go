@@ -23,7 +23,10 @@ type Snapshotter struct {
 	log     *slog.Logger
 	metrics *metrics
 	client  *kgo.Client
-	current atomic.Pointer[Snapshot]
+	// forwards has connections of its own, for what a broker asks the controller on:
+	// until that answers, the broker answers nothing else on the connection.
+	forwards *kgo.Client
+	current  atomic.Pointer[Snapshot]
 	// OnChange is told of every new snapshot, before the next look begins. It is
 	// set before Run and must not block for long.
 	OnChange func(*Snapshot)
@@ -53,8 +56,13 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Snapshotter,
 		return nil, err
 	}
 	s := &Snapshotter{cfg: cfg, log: log, metrics: newMetrics(reg), OnChange: func(*Snapshot) {}, Report: func(string) {}}
-	s.client, err = kgo.NewClient(append(opts, kgo.WithHooks(s.metrics))...)
-	if err != nil {
+	opts = append(opts, kgo.WithHooks(s.metrics))
+	if s.client, err = kgo.NewClient(opts...); err != nil {
+		return nil, fmt.Errorf("--kafka.server %q: %w", cfg.Kafka.Server, err)
+	}
+	// It learns of brokers by itself; the other does from what we ask for.
+	if s.forwards, err = kgo.NewClient(append(opts, kgo.MetadataMaxAge(settingsAge))...); err != nil {
+		s.client.Close()
 		return nil, fmt.Errorf("--kafka.server %q: %w", cfg.Kafka.Server, err)
 	}
 	s.current.Store(&Snapshot{Controller: -1, Fenced: -1})
@@ -90,7 +98,10 @@ func (s *Snapshotter) Run(ctx context.Context) error {
 }
 
 // Close ends the connections. It is for who does not Run.
-func (s *Snapshotter) Close() { s.client.Close() }
+func (s *Snapshotter) Close() {
+	s.client.Close()
+	s.forwards.Close()
+}
 
 // Refresh looks once. It is for Run, and for tests and benchmarks in its stead.
 func (s *Snapshotter) Refresh(ctx context.Context) {
@@ -147,10 +158,10 @@ func (s *Snapshotter) look(ctx context.Context) (*Snapshot, error) {
 	aside := make(chan struct{})
 	go func() {
 		defer close(aside)
-		l.quorum(ctx, next)
 		l.fenced(ctx, next)
-		l.reassignments(ctx, next.Topics)
 		l.configs(ctx, next.Topics)
+		l.quorum(ctx, next)
+		l.reassignments(ctx, next.Topics)
 	}()
 	groups, whole := l.groups(ctx)
 	l.describe(ctx, groups)
@@ -179,23 +190,29 @@ func (s *Snapshotter) look(ctx context.Context) (*Snapshot, error) {
 	for api, codes := range l.codes {
 		s.metrics.answered(api, codes)
 	}
-	s.complain(l)
+	s.complain(l, next.Brokers)
 	return next, nil
 }
 
-// complain logs a line where other brokers fail than at the last look.
-func (s *Snapshotter) complain(l *look) {
-	ids := slices.Sorted(maps.Keys(l.down))
+// complain logs a line where other brokers are away or fail than at the last look.
+func (s *Snapshotter) complain(l *look, brokers []Broker) {
+	var ids []int32
+	for _, b := range brokers {
+		if !b.Up {
+			ids = append(ids, b.ID)
+		}
+	}
 	text := fmt.Sprint(ids)
 	if text == s.complaint || len(ids) == 0 && s.complaint == "" {
 		return
 	}
 	s.complaint = text
 	if len(ids) == 0 {
+		s.complaint = ""
 		s.log.Info("all brokers answer again")
 		return
 	}
-	s.log.Warn("brokers do not answer, their part is missing", "brokers", ids, "cause", l.down[ids[0]])
+	s.log.Warn("brokers do not answer, their part is missing", "brokers", ids, "cause", cmp.Or(l.down[ids[0]], errors.New("it is not in the cluster")))
 }
 
 // merge makes one group of each name of what coordinators told, with what is
