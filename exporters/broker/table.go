@@ -103,10 +103,10 @@ var ofBroker = []signal{
 		"Partitions that the broker leads and that a reassignment moves.",
 		func(p *page) { p.count(func(r *replica) bool { return p.leads(r) && r.Reassigning }) }},
 	{"kafka.server:type=ReplicaManager,name=IsrShrinksPerSec", both("kafka_server_replicamanager_isrshrinks_total"), counter, approximate, metadata, "11962, Confluent, Grafana",
-		"Approximate: a partition counts once from one look to the next if a replica fell out of sync; shorter flaps are missed, the controller's changes count.",
+		"Approximate: a partition counts once from one look to the next if a replica fell out of sync; shorter flaps are missed, the controller's changes count, which the MBean leaves out.",
 		func(p *page) { p.Int(p.counts.shrinks[p.id]) }},
 	{"kafka.server:type=ReplicaManager,name=IsrExpandsPerSec", both("kafka_server_replicamanager_isrexpands_total"), counter, approximate, metadata, "11962, Confluent, Grafana",
-		"Approximate: a partition counts once from one look to the next if a replica came in sync; shorter flaps are missed.",
+		"Approximate: a partition counts once from one look to the next if a replica came in sync; shorter flaps are missed, and those count that the broker read in the metadata log before its request was answered, which the MBean leaves out.",
 		func(p *page) { p.Int(p.counts.expands[p.id]) }},
 
 	{"kafka.cluster:type=Partition,name=ReplicasCount", both("kafka_cluster_partition_replicascount"), gauge, exact, moves, "Confluent, Strimzi",
@@ -148,10 +148,10 @@ var ofBroker = []signal{
 		func(p *page) { p.dirs(func(d *dir) int64 { return d.Used }) }},
 
 	{"kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec", both("kafka_server_brokertopicmetrics_messagesin_total"), counter, approximate, offsets, "11962, 721, Confluent, Grafana, Strimzi",
-		"Approximate: growth of the high watermarks of partitions that the broker leads since the exporter began; less by what was produced after the last look at a topic that was deleted.",
+		"Approximate: growth of the high watermarks of partitions that the broker leads since the exporter began; less by what was produced after the last look at a topic that was deleted. What came between two looks counts for who leads at the second.",
 		func(p *page) { p.topics(func(t *total) int64 { return t.messages }) }},
 	{"kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec", both("kafka_server_brokertopicmetrics_bytesin_total"), counter, approximate, "DescribeLogDirs, ListOffsets", "11962, 721, Confluent, Grafana, Strimzi",
-		"Approximate: growth of the logs that the broker leads, as last asked for (--refresh.log-dirs), since the exporter began; equal while nothing is deleted or compacted, then messages times their mean size, within a tenth where sizes are even.",
+		"Approximate: growth of the logs that the broker leads, as last asked for (--refresh.log-dirs), since the exporter began; equal while nothing is deleted or compacted, then messages times their mean size, within a tenth where sizes are even. What came between two sizes counts for who leads at the second.",
 		func(p *page) { p.topics(func(t *total) int64 { return t.bytes }) }},
 
 	{"kafka.coordinator.group:type=GroupMetadataManager,name=NumGroups", names{jmx: "kafka_coordinator_group_groupmetadatamanager_numgroups"}, gauge, exact, listing, confluent,
