@@ -85,7 +85,9 @@ type Exception struct {
 	Chosen string // only where the choice says so, say topic=market.gaps; "" is any
 	Where  string // environment in which it holds: demo or compose; "" is both
 	Rule   Rule
-	Reason string
+	// Sometimes it is needed and sometimes not, so that it is never too much.
+	Sometimes bool
+	Reason    string
 }
 
 func (e Exception) covers(p Problem) bool {
@@ -110,7 +112,7 @@ func Except(problems []Problem, exceptions []Exception, where string) (left []Pr
 		}
 	}
 	for i, e := range exceptions {
-		if live := slices.Contains(liveRules, e.Rule); !needed[i] && live == (where != "") && (e.Where == "" || e.Where == where) {
+		if live := slices.Contains(liveRules, e.Rule); !needed[i] && !e.Sometimes && live == (where != "") && (e.Where == "" || e.Where == where) {
 			idle = append(idle, e)
 		}
 	}

@@ -17,7 +17,7 @@ var topLevel = []string{"annotations", "description", "editable", "graphTooltip"
 var panelTypes = []string{"alertlist", "bargauge", "candlestick", "gauge", "heatmap", "stat", "state-timeline", "status-history", "table", "text", "timeseries"}
 
 // units are Grafana's ids of units, as far as we use them.
-var units = []string{"Bps", "bytes", "currencyUSD", "dateTimeAsIso", "dateTimeFromNow", "dtdurations", "eps", "locale", "mps", "ms", "none", "ops",
+var units = []string{"Bps", "bytes", "currencyUSD", "dateTimeAsIso", "dateTimeFromNow", "dtdurations", "eps", "locale", "mbytes", "mps", "ms", "none", "ops",
 	"percent", "percentunit", "reqps", "rowsps", "s", "short"}
 
 const gridColumns = 24

@@ -38,6 +38,15 @@ var inWindows = strings.NewReplacer(
 // overCounters are the functions that turn a counter into something to look at.
 var overCounters = []string{"rate", "irate", "increase", "resets"}
 
+// asksForSeries tells whether values do not matter: group(…) stands for what a
+// variable asks for.
+func asksForSeries(path []parser.Node) bool {
+	return slices.ContainsFunc(path, func(n parser.Node) bool {
+		a, ok := n.(*parser.AggregateExpr)
+		return ok && a.Op == parser.GROUP
+	})
+}
+
 // promQL holds an expression to what there is.
 func (c *checker) promQL(b *Board, p *Panel, t *Target) {
 	if fixedDate.MatchString(t.Expr) {
@@ -68,10 +77,17 @@ func (c *checker) promQL(b *Board, p *Panel, t *Target) {
 			c.say(b, p, t.RefID, RuleMetric, "its legend names label %s, which the result has not", label)
 		}
 	}
+	if t.Format == "table" && has != nil {
+		for _, column := range p.ordered() {
+			if !has[column] && column != "Time" && !strings.HasPrefix(column, "Value") {
+				c.say(b, p, t.RefID, RuleMetric, "the table has a place for label %s, which the result has not", column)
+			}
+		}
+	}
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
-			if strings.HasSuffix(n.Name, "_total") && !within(path, overCounters) {
+			if strings.HasSuffix(n.Name, "_total") && !within(path, overCounters) && !asksForSeries(path) {
 				c.say(b, p, t.RefID, RuleCounter, "%s is a counter, and only its growth says something", n.Name)
 			}
 		case *parser.MatrixSelector:
@@ -81,6 +97,19 @@ func (c *checker) promQL(b *Board, p *Panel, t *Target) {
 		}
 		return nil
 	})
+}
+
+// ordered are the columns that a table has a place for.
+func (p *Panel) ordered() (names []string) {
+	for _, t := range p.Transformations {
+		var o struct {
+			Order map[string]int `json:"indexByName"`
+		}
+		if json.Unmarshal(t.Options, &o) == nil {
+			names = slices.AppendSeq(names, maps.Keys(o.Order))
+		}
+	}
+	return names
 }
 
 // within tells whether one of the functions is around a node.
@@ -144,8 +173,8 @@ func (c *checker) variables(b *Board) {
 		if v.Datasource != nil {
 			look(v.Datasource.UID)
 		}
-		if _, expr := labelValues(v.query()); expr != "" {
-			c.promQL(b, &Panel{Title: "variable " + v.Name}, &Target{Expr: expr})
+		if _, series := labelValues(v.query()); series != "" {
+			c.promQL(b, &Panel{Title: "variable " + v.Name}, &Target{Expr: "group(" + series + ")"})
 		}
 		earlier[v.Name] = true
 	}
@@ -234,22 +263,24 @@ func (p *Panel) steps() (values []float64) {
 	return values
 }
 
-// limitsOf are the numbers that an alert compares with. One that asks for more
-// than 0 begins at 1, for it counts something; one that asks for 0 ends at 1.
+// limitsOf are the numbers that decide whether an alert fires. One that asks for
+// more than 0 begins at 1, for it counts something; one that asks for 0 ends at 1.
 func limitsOf(expr parser.Expr) (limits []float64) {
-	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-		compared, ok := node.(*parser.BinaryExpr)
-		if !ok || !compared.Op.IsComparisonOperator() {
-			return nil
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		return limitsOf(e.Expr)
+	case *parser.BinaryExpr:
+		if e.Op.IsSetOperator() {
+			return append(limitsOf(e.LHS), limitsOf(e.RHS)...)
 		}
-		if n, ok := compared.RHS.(*parser.NumberLiteral); ok {
-			if n.Val == 0 || n.Val == 0.5 {
-				limits = append(limits, 1)
-			} else {
-				limits = append(limits, n.Val)
-			}
+		n, ok := e.RHS.(*parser.NumberLiteral)
+		switch {
+		case !ok || !e.Op.IsComparisonOperator() || e.Op == parser.EQLC && n.Val != 0:
+		case n.Val < 1 && n.Val == float64(int(n.Val*2))/2: // 0, and 0.5 of counters whose increase is no whole number
+			return []float64{1}
+		default:
+			return []float64{n.Val}
 		}
-		return nil
-	})
-	return limits
+	}
+	return nil
 }
