@@ -31,7 +31,8 @@ func benchExporter(ctx context.Context, w *world, f flags) error {
 	w.report.note("the binary as it is shipped, a process of its own that looks every second, with the pages of the cluster, of each broker and of the controller; kfake shares the machine with it, and a look lasts until kfake has answered")
 	w.report.note("10k: three brokers, 10,000 partitions with a replica on each, 1,000 groups with 50 commits each; cut, silent: what one of the brokers does; classroom: one broker, 60 partitions, 6 groups")
 	w.report.note("everything: with the probe, a canary a second, and %s", stores)
-	w.report.note("ten looks a run, while /metrics is scraped over HTTP, packed, about every 25 ms: if scrapes asked Kafka, the requests a look would be many more")
+	w.report.note("ten looks a run, while /metrics is scraped over HTTP, packed, ten times a second: if scrapes asked Kafka, the requests a look would be many more")
+	w.report.note("CPU is that of the exporter alone, scrapes included; unlike time it tells the same on a machine that others use")
 	var missing []string
 	add := func(name, unit, size, metric string, t *target) []float64 {
 		values := parseBench(out, "BenchmarkExporter/"+size)[metric]
@@ -57,6 +58,7 @@ func benchExporter(ctx context.Context, w *world, f flags) error {
 		add(size.name+": requests a look", "", size.name, "requests/look", size.requests)
 		add(size.name+": a look, median of ten", "s", size.name, "s/look", size.look)
 		add(size.name+": a look, the longest of ten", "s", size.name, "s/look-max", nil)
+		add(size.name+": CPU a look", "s", size.name, "cpu-s/look", nil)
 		add(size.name+": a scrape, p99", "ms", size.name, "ms/scrape-p99", size.scrape)
 		add(size.name+": memory, resident", "MB", size.name, "MB-RSS", nil)
 		add(size.name+": memory, resident at its peak", "MB", size.name, "MB-peak", size.memory)

@@ -82,10 +82,11 @@ func (p *process) measure(b *testing.B) {
 	took, scrapes := p.look(b, 10)
 	after := p.own(b)
 	looks := observed(after["candlestack_exporter_refresh_duration_seconds"]) - observed(before["candlestack_exporter_refresh_duration_seconds"])
-	requests := sum(after["candlestack_exporter_kafka_requests_total"]) - sum(before["candlestack_exporter_kafka_requests_total"])
+	grown := func(name string) float64 { return sum(after[name]) - sum(before[name]) }
 	b.ReportMetric(took[len(took)/2], "s/look")
 	b.ReportMetric(slices.Max(took), "s/look-max")
-	b.ReportMetric(requests/looks, "requests/look")
+	b.ReportMetric(grown("process_cpu_seconds_total")/looks, "cpu-s/look")
+	b.ReportMetric(grown("candlestack_exporter_kafka_requests_total")/looks, "requests/look")
 	b.ReportMetric(scrapes[len(scrapes)*99/100]*1000, "ms/scrape-p99")
 	b.ReportMetric(p.memory(b, "VmRSS"), "MB-RSS")
 	b.ReportMetric(p.memory(b, "VmHWM"), "MB-peak")
@@ -100,7 +101,7 @@ func (p *process) look(b *testing.B, n int) (took, scrapes []float64) {
 		return observed(f), sum(f)
 	}
 	last, before := refreshes()
-	for deadline := time.Now().Add(2 * time.Minute); len(took) < n; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); len(took) < n; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.Fatalf("%d looks of %d in two minutes", len(took), n)
 		}
