@@ -44,7 +44,7 @@ func TestALineFillsTheGrid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			panels := make([]*panel, len(widths))
 			for i, w := range widths {
-				panels[i] = text("part", "").wide(w)
+				panels[i] = stat("part", "", unitNone, query("1", "")).wide(w)
 			}
 			defer func() {
 				if recover() == nil {

@@ -42,7 +42,7 @@ func kafkaTiles() line {
 			unitRatio, query(`clamp_max(min(kafka_log_directory_usable_bytes{job="kafka-broker"} / kafka_log_directory_total_bytes{job="kafka-broker"}), 1)`, "free")).
 			levels(bad, at(0.05, unusual), at(0.15, good)).decimals(0).noValue("brokers before 3.3 do not tell"),
 		stat("Canary p95", describe("Of twenty canaries, the slowest: from sending to reading, over five minutes, at the slowest broker."+measured, "below 100 ms.", "see which step is slow.", "KafkaProbeSlow"),
-			unitSeconds, query(`max(histogram_quantile(0.95, sum by (broker, le) (rate(candlestack_probe_end_to_end_duration_seconds_bucket{job="probe"}[5m]))) >= 0)`, "end to end")).
+			unitSeconds, query("max("+quantile("0.95", "candlestack_probe_end_to_end_duration_seconds", `job="probe"`, "5m", "broker")+")", "end to end")).
 			levels(good, at(0.5, unusual), at(1, bad)).trend().noValue("no canary came back"),
 		stat("Canaries lost", describe("Canaries that were acknowledged and not read again, within the time that is shown."+measured, "none.", "Kafka lost what it had acknowledged, or a reader cannot reach it.", "KafkaCanariesLost"),
 			unitNone, query(`sum(increase(candlestack_probe_canaries_lost_total{job="probe"}[$__range]))`, "lost")).
@@ -52,7 +52,7 @@ func kafkaTiles() line {
 
 func probe() []line {
 	p95 := func(step string) string {
-		return `histogram_quantile(0.95, sum by (broker, le) (rate(candlestack_probe_` + step + `_duration_seconds_bucket{job="probe", broker=~"$broker", outcome="ok"}[1m]))) >= 0`
+		return quantile("0.95", "candlestack_probe_"+step+"_duration_seconds", `job="probe", broker=~"$broker", outcome="ok"`, "1m", "broker")
 	}
 	return []line{across(8,
 		graph("Canaries: time of each step, p95", describe("Of twenty requests, the slowest within a minute, by step and broker: the bare round trip (ApiVersions), metadata, writing with acks=all, committing, and from sending to reading."+measured,
@@ -77,7 +77,7 @@ func probe() []line {
 
 func answers() line {
 	return across(6,
-		timeline("Cluster, brokers, probe", describe("Whether the cluster answered the last look, each broker all of its questions, and the probe can send canaries; a broker's state is approximate."+exact,
+		timeline("Cluster, brokers, probe", describe("Whether the cluster answered the last look, each broker all of its questions, and the probe can send canaries; a broker's state (runs) is approximate, the rest exact.",
 			"up.", "the cluster is down: nothing can be written or read; a broker alone: its replicas fall behind.", "KafkaUnreachable", "KafkaBrokerDown", "KafkaProbeNotReady", "KafkaMetricsMissing"),
 			query(`min(kafka_up{job="kafka"})`, "cluster"),
 			query(`min by (id) (kafka_broker_up{job="kafka", id=~"$broker"})`, "broker {{id}} answers"),

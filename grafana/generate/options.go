@@ -184,8 +184,3 @@ type tableCustom struct {
 type cellKind struct {
 	Type string `json:"type"`
 }
-
-type textOptions struct {
-	Mode    string `json:"mode"`
-	Content string `json:"content"`
-}

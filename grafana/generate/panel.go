@@ -23,6 +23,9 @@ const (
 	unitPerSecond   = "ops"
 )
 
+// rateInterval spans four scrapes at least, and a step of the graph.
+const rateInterval = "$__rate_interval"
+
 // Colours by what they mean.
 const (
 	good    = "green"
@@ -65,18 +68,32 @@ func statement(sql string) target {
 	return target{Datasource: mysql, EditorMode: "code", RawQuery: true, RawSQL: strings.TrimSpace(sql), Format: "time_series"}
 }
 
-// quantiles asks for two quantiles of a classic histogram, by a label or by none.
-// A window without an observation has no quantile: NaN > -Inf leaves it out.
-func quantiles(histogram, selector, by string) []target {
-	legend := ""
-	labels := "le"
+// quantile is that of a classic histogram over a window, for each set of the
+// labels in by. A window without an observation has no quantile: NaN > -Inf
+// leaves it out.
+func quantile(q, histogram, selector, window, by string) string {
 	if by != "" {
-		labels, legend = "le, "+by, "{{"+by+"}} "
+		by += ", "
 	}
-	of := func(q string) string {
-		return fmt.Sprintf("histogram_quantile(%s, sum by (%s) (rate(%s_bucket{%s}[$__rate_interval]))) > -Inf", q, labels, histogram, selector)
+	return fmt.Sprintf("histogram_quantile(%s, sum by (%sle) (rate(%s_bucket{%s}[%s]))) > -Inf", q, by, histogram, selector, window)
+}
+
+// quantiles asks for the median and for the slowest of a hundred, by a label.
+func quantiles(histogram, selector, by string) []target {
+	return []target{
+		query(quantile("0.5", histogram, selector, rateInterval, by), "{{"+by+"}} p50"),
+		query(quantile("0.99", histogram, selector, rateInterval, by), "{{"+by+"}} p99"),
 	}
-	return []target{query(of("0.5"), legend+"p50"), query(of("0.99"), legend+"p99")}
+}
+
+// instantly asks Prometheus for the newest value alone.
+func (p *panel) instantly() *panel {
+	for i := range p.Targets {
+		if t := &p.Targets[i]; t.Expr != "" {
+			t.Instant, t.Range = true, false
+		}
+	}
+	return p
 }
 
 // newPanel makes a panel on one data source. Its queries get the letters A, B, C …
@@ -101,22 +118,16 @@ func stat(title, description, unit string, targets ...target) *panel {
 		GraphMode: "none", JustifyMode: "center", WideLayout: true,
 	}
 	p := newPanel("stat", title, description, unit, nil, options, targets)
-	for i := range p.Targets {
-		p.Targets[i].Instant, p.Targets[i].Range = true, false
-		if p.Targets[i].RawQuery {
-			p.Targets[i].Instant = false
-		}
-	}
 	p.FieldConfig.Defaults.Color = fieldColor{Mode: "thresholds"}
-	return p.levels(neutral)
+	return p.instantly().levels(neutral)
 }
 
 // trend draws the past behind the numbers of a tile.
 func (p *panel) trend() *panel {
 	p.Options.(*statOptions).GraphMode = "area"
 	for i := range p.Targets {
-		if p.Targets[i].Instant {
-			p.Targets[i].Instant, p.Targets[i].Range = false, true
+		if t := &p.Targets[i]; t.Expr != "" {
+			t.Instant, t.Range = false, true
 		}
 	}
 	return p
@@ -187,11 +198,8 @@ func gauges(title, description, unit string, targets ...target) *panel {
 		NamePlacement: "left", Sizing: "auto", MinVizHeight: 16, MaxVizHeight: 40, Legend: legend{DisplayMode: "list", Placement: "bottom", Calcs: []string{}},
 	}
 	p := newPanel("bargauge", title, description, unit, nil, options, targets)
-	for i := range p.Targets {
-		p.Targets[i].Instant, p.Targets[i].Range = true, false
-	}
 	p.FieldConfig.Defaults.Color = fieldColor{Mode: "thresholds"}
-	return p.levels(neutral).from(0)
+	return p.instantly().levels(neutral).from(0)
 }
 
 // candlestick draws columns open, high, low, close and volume, and every other
@@ -207,9 +215,4 @@ func candlestick(title, description string, t target) *panel {
 		AxisPlacement: "auto", Stacking: stacking{Mode: "none", Group: "A"}, ThresholdsStyle: modeOnly{"off"},
 	}
 	return newPanel("candlestick", title, description, unitCount, custom, options, []target{t})
-}
-
-// text is a page of words.
-func text(title, content string) *panel {
-	return &panel{Type: "text", Title: title, Options: &textOptions{Mode: "markdown", Content: content}}
 }

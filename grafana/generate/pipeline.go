@@ -48,11 +48,7 @@ func pipelineTiles() line {
 
 func stages() []line {
 	p99 := func(histogram, selector, by string) string {
-		labels := "le"
-		if by != "" {
-			labels += ", " + by
-		}
-		return `histogram_quantile(0.99, sum by (` + labels + `) (rate(` + histogram + `_bucket{job="candlestack"` + selector + `}[$__rate_interval]))) > -Inf`
+		return quantile("0.99", histogram, `job="candlestack"`+selector, rateInterval, by)
 	}
 	return []line{
 		across(9,
@@ -106,7 +102,7 @@ func sources() []line {
 				unitRequestRate, query(`sum by (component, outcome) (rate(candlestack_rest_request_duration_seconds_count{job="candlestack"}[$__rate_interval]))`, "{{component}} {{outcome}}")).
 				listed().noValue("no request yet"),
 			graph("REST latency p99", describe("Of a hundred requests, the slowest with its body, by route.", "below a second.", "the host is slow, or the network."),
-				unitSeconds, query(`histogram_quantile(0.99, sum by (component, route, le) (rate(candlestack_rest_request_duration_seconds_bucket{job="candlestack"}[$__rate_interval]))) > -Inf`, "{{component}} {{route}}")).
+				unitSeconds, query(quantile("0.99", "candlestack_rest_request_duration_seconds", `job="candlestack"`, rateInterval, "component, route"), "{{component}} {{route}}")).
 				noValue("no request within the window"),
 			graph("Weight budget", describe("Request weight that is used in this minute and what the host allows, as the host counts.", "used stays below 80 % of the limit.", "at the limit the host answers 429, and bans who goes on.", "RestWeightNearLimit"),
 				unitCount,
@@ -149,7 +145,7 @@ func sinks() []line {
 				unitCount, quantiles("candlestack_sink_batch_records", `job="candlestack", component=~"$sink"`, "component")...).
 				noValue("no batch within the window"),
 			graph("Write duration p99", describe("Of a hundred writes to the store, the slowest, by outcome. A failed write counts with its time.", "below 100 ms; ok only.", "slow: disk or locks of the store; environment: it is down or refuses; transient: deadlocks or lost connections.", "SinkWaitsForStore", "SinkRetriesOften"),
-				unitSeconds, query(`histogram_quantile(0.99, sum by (component, outcome, le) (rate(candlestack_sink_write_duration_seconds_bucket{job="candlestack", component=~"$sink"}[$__rate_interval]))) > -Inf`, "{{component}} {{outcome}}")).
+				unitSeconds, query(quantile("0.99", "candlestack_sink_write_duration_seconds", `job="candlestack", component=~"$sink"`, rateInterval, "component, outcome"), "{{component}} {{outcome}}")).
 				noValue("no write within the window"),
 		),
 		across(7,

@@ -16,9 +16,9 @@ func table(title, description string, keys []string, columns ...column) *panel {
 	targets := make([]target, len(columns))
 	for i, c := range columns {
 		targets[i] = query(c.expr, "")
-		targets[i].Instant, targets[i].Range, targets[i].Format = true, false, "table"
+		targets[i].Format = "table"
 	}
-	p := newTable(title, description, targets)
+	p := newTable(title, description, targets).instantly()
 	renames := map[string]string{}
 	order := map[string]int{}
 	for i, key := range keys {

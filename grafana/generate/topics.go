@@ -31,7 +31,7 @@ func topicTiles() line {
 			query(`sum(kafka_consumergroup_state{job="kafka", consumergroup=~"$group", state="Stable"})`, "stable"),
 			query(`count(kafka_consumergroup_members{job="kafka", consumergroup=~"$group"})`, "all")).
 			noValue("no group"),
-		stat("Written", describe("Records appended to the chosen topics, a second."+exact, "above 0 while the exchange is open.", "the source has stopped."),
+		stat("Written", describe("Records appended to the chosen topics, a second."+approximate, "above 0 while the exchange is open.", "the source has stopped."),
 			unitMessageRate, query(`sum(rate(kafka_server_brokertopicmetrics_messagesin_total{job="kafka-broker", topic=~"$topic"}[$__rate_interval]))`, "records")).
 			trend().decimals(2).noValue("no broker is scraped"),
 		stat("Kept", describe("Records in the chosen topics now."+exact, "it grows until retention deletes.", "see which topic it is."),
@@ -76,7 +76,7 @@ func groups() []line {
 				query(`sum by (consumergroup) (kafka_consumergroup_members{job="kafka", consumergroup=~"$group"})`, "{{consumergroup}}"),
 				query(`sum by (consumergroup) (kafka_consumergroup_empty_members{job="kafka", consumergroup=~"$group"})`, "{{consumergroup}} idle")).
 				noValue("no group"),
-			graph("Changes of state", describe("Changes of a group's state from one look to the next, within ten minutes. One restart is three at most."+exact, "0.", "above the dashed line it does not come to rest: members answer too late, or crash.", "KafkaRebalanceStorm"),
+			graph("Changes of state", describe("Changes of a group's state from one look to the next, within ten minutes. One restart is three at most; shorter ones than the refresh are missed."+approximate, "0.", "above the dashed line it does not come to rest: members answer too late, or crash.", "KafkaRebalanceStorm"),
 				unitCount, query(`sum by (consumergroup) (increase(kafka_consumergroup_state_changes_total{job="kafka", consumergroup=~"$group"}[10m]))`, "{{consumergroup}}")).
 				limits(good, at(6, bad)).noValue("no group"),
 			graph("Deleted unread", describe("Offsets between a group's commit and the log start: deleted before the group had read them."+exact, "0.", "they are lost for this group.", "KafkaUnreadDataLost"),
@@ -88,7 +88,7 @@ func groups() []line {
 
 func topicPanels() []line {
 	return []line{
-		across(7, table("Topics", describe("Each topic: its partitions and replicas, what is kept, how fast it grows, and its bytes on all brokers."+exact, "dead-letter topics are empty.", "a topic that nobody reads grows until retention deletes."),
+		across(7, table("Topics", describe("Each topic: its partitions and replicas, what is kept, how fast it grows, and its bytes on all brokers. *Exact, but what is written: approximate.*", "dead-letter topics are empty.", "a topic that nobody reads grows until retention deletes."),
 			[]string{"topic"},
 			column{name: "Partitions", unit: unitNone, expr: `sum by (topic) (kafka_topic_partitions{job="kafka", topic=~"$topic"})`},
 			column{name: "Replicas", unit: unitNone, expr: `max by (topic) (kafka_topic_partition_replicas{job="kafka", topic=~"$topic"})`},
@@ -98,7 +98,7 @@ func topicPanels() []line {
 			column{name: "Size", unit: unitBytes, expr: `sum by (topic) (kafka_log_log_size{job="kafka-broker", topic=~"$topic"})`}).
 			sorted("Kept", true).noValue("exporter is silent")),
 		across(8,
-			graph("Written", describe("Records appended, a second. Approximate only for topics that were deleted meanwhile."+approximate, "candles while the exchange is open.", "the source has stopped, or repeats itself."),
+			graph("Written", describe("Records appended, a second."+approximate, "candles while the exchange is open.", "the source has stopped, or repeats itself."),
 				unitMessageRate, query(`sum by (topic) (rate(kafka_server_brokertopicmetrics_messagesin_total{job="kafka-broker", topic=~"$topic"}[$__rate_interval]))`, "{{topic}}")).
 				listed().noValue("no broker is scraped"),
 			graph("Kept", describe("Records between the start and the end of the logs."+exact, "it grows until retention deletes as fast as records come.", "dead letters: mend and replay."),
