@@ -126,7 +126,7 @@ func TestRulesFailTheirTestsWhenBent(t *testing.T) {
 		if err := os.CopyFS(filepath.Join(root, "rules"), os.DirFS("rules")); err != nil {
 			t.Fatal(err)
 		}
-		args := []string{"test", "rules"}
+		args := []string{"test", "rules", "--run", "^[A-Z]"} // not the cases of recording rules, which take longest
 		for _, file := range caseFiles(t) {
 			args = append(args, filepath.Join(root, file))
 		}

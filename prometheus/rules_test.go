@@ -7,7 +7,7 @@
 // `for`, and the annotations summary, description, runbook_url and dashboard. Its
 // page is runbooks/<Alert>.md with the sections "What it means", "What to look
 // at" and "What to do". Every selector names its job. What a metric is called and
-// which labels it has is read from the pages that jobs lists, so that a renamed
+// which labels it has is read by package catalogue from METRICS.md and its like, so that a renamed
 // metric fails here; metrics of others stand in foreign/<exporter>-<version>.txt.
 //
 // Its tests stand in rules/tests/, in a file of promtool that names the rule file
