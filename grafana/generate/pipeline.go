@@ -153,7 +153,7 @@ func sinks() []line {
 				unitCount, buckets(`sum by (le) (increase(candlestack_sink_append_durable_seconds_bucket{job="candlestack", component=~"$sink"}[$__rate_interval]))`)).
 				yUnit(unitSeconds).noValue("no live event"),
 			graph("Retries", describe("Writes tried again, by class and the store's code: environment (the store is down or refuses), transient (deadlock, lost connection).", "none.", "DATA.md lists the codes.", "SinkWaitsForStore", "SinkRetriesOften"),
-				unitPerSecond, query(`sum by (component, class, code) (rate(candlestack_sink_retries_total{job="candlestack", component=~"$sink"}[$__rate_interval])) or on (component) 0 * sum by (component) (candlestack_sink_paused_partitions{job="candlestack", component=~"$sink"})`, "{{component}} {{class}} {{code}}")).
+				unitPerSecond, query(`sum by (component, class, code) (rate(candlestack_sink_retries_total{job="candlestack", component=~"$sink"}[$__rate_interval])) or on (component) label_replace(label_replace(0 * sum by (component) (candlestack_sink_paused_partitions{job="candlestack", component=~"$sink"}), "class", "no", "", ""), "code", "retries", "", "")`, "{{component}} {{class}} {{code}}")).
 				noValue("no sink runs"),
 			graph("Connections to the stores", describe("Open connections of the sinks, by state.", "a few, mostly idle.", "all in use for long: the store is slow."),
 				unitCount,

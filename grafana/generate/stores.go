@@ -52,7 +52,7 @@ func storedCandles() []line {
 				unitRatio, query(`min by (instrument, interval, window) (candlestack_store_completeness_ratio{job="stores", instrument=~"$instrument"})`, "{{instrument}} {{interval}} {{window}}")).
 				to(1).listed().noValue("no whole interval is stored"),
 			graph("Gaps", describe("Stretches of candles that were missed, by what became of them.", "no open ones.", "open for long: repair fails or waits.", "GapOpen"),
-				unitCount, query(`sum by (state) (candlestack_store_gaps{job="stores"}) or on () 0 * max(candlestack_store_up{job="stores", store="mysql"})`, "{{state}}")).
+				unitCount, query(`sum by (state) (candlestack_store_gaps{job="stores"}) or on () label_replace(0 * max(candlestack_store_up{job="stores", store="mysql"}), "state", "open", "", "")`, "{{state}}")).
 				noValue("store collector is silent"),
 		),
 		across(7,
@@ -87,7 +87,7 @@ func sizes() []line {
 		),
 		across(7,
 			graph("Questions that failed", describe("Questions to the stores that failed, within five minutes, by reason.", "none; some while a store starts.", "connection: the store is away; denied: a right is missing; timeout: it is overloaded.", "StoreQuestionsFail"),
-				unitCount, query(`sum by (store, reason) (increase(candlestack_exporter_store_query_errors_total{job="exporter", store=~"$store"}[5m])) or on (store) 0 * max by (store) (candlestack_store_up{job="stores", store=~"$store"})`, "{{store}} {{reason}}")).
+				unitCount, query(`sum by (store, reason) (increase(candlestack_exporter_store_query_errors_total{job="exporter", store=~"$store"}[5m]))`, "{{store}} {{reason}}")).
 				noValue("store collector is silent"),
 			graph("Since the last answer", describe("Time since each question was last answered.", "below its own interval, minutes at most.", "what it measures is older than it looks.", "StoreQuestionStale"),
 				unitDuration, query(`time() - (max by (store, query) (candlestack_exporter_store_last_success_timestamp_seconds{job="exporter", store=~"$store"}) > 0)`, "{{store}} {{query}}")).
