@@ -95,7 +95,7 @@ func TestFidelityDocument(t *testing.T) {
 		"Numbers are those of boards on grafana.com. `candlestack_exporter_metric_fidelity` tells the same to Prometheus.\n\n" +
 		"Each broker is a target of its own, and so is the controller; one that is gone answers 503, so that `up` is 0. Prometheus finds them:\n\n" +
 		"```yaml\n- job_name: kafka-broker\n  http_sd_configs: [{url: \"http://candlestack-exporter:9308/sd\"}]\n```\n\n" +
-		"Strimzi's boards choose by labels that Kubernetes would give, here to job of `/metrics` also, as far as it applies:\n\n" +
+		"Strimzi's boards choose by labels that Kubernetes would give. This adds them, to the job of `/metrics` too:\n\n" +
 		"```yaml\n  relabel_configs:\n    - {target_label: namespace, replacement: kafka}\n    - {target_label: strimzi_io_cluster, replacement: candlestack}\n" +
 		"    - {source_labels: [broker_id], regex: (.+), target_label: kubernetes_pod_name, replacement: candlestack-kafka-$1}\n```\n\n" +
 		"`exporters/command/testdata/boards.json` lists, panel by panel, what three public boards show then, and a test holds it to that.\n")
