@@ -30,7 +30,7 @@ save() {
   local running volume
   running=$(docker compose ps --services --status running)
   case $'\n'$running$'\n' in
-    *$'\nmysql\n'*) dump mysql mysqldump 'MYSQL_PWD=$(cat /run/secrets/mysql-root-password) mysqldump -uroot --single-transaction --routines --databases market lab | gzip' "$folder/mysql.sql.gz" ;;
+    *$'\nmysql\n'*) dump mysql mysqldump 'MYSQL_PWD=$(cat /run/secrets/mysql-root-password) mysqldump -uroot --single-transaction --routines --set-gtid-purged=OFF --databases market lab | gzip' "$folder/mysql.sql.gz" ;;
     *) echo 'backup: no dump of mysql: it does not run' ;;
   esac
   case $'\n'$running$'\n' in

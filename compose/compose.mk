@@ -27,7 +27,7 @@ logs: ## show the logs and follow them: make logs SERVICE=sink-mysql
 
 ps: ## show what runs, and its memory
 	@docker compose ps --all --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
-	@docker stats --no-stream --format 'table {{.Name}}\t{{.MemUsage}}\t{{.CPUPerc}}' $$(docker compose ps -q)
+	@ids=$$(docker compose ps -q); [ -z "$$ids" ] || docker stats --no-stream --format 'table {{.Name}}\t{{.MemUsage}}\t{{.CPUPerc}}' $$ids
 
 urls: ## show where to look
 	@compose/urls.sh
@@ -40,10 +40,9 @@ secrets: ## write strong passwords into compose/secrets/own
 	@echo 'Set SECRETS=own in .env. Databases that have started before keep their passwords: make reset, or change them there.'
 
 bundle: ## write all images into FILE, for a class without a network
-	@docker compose --profile '*' build -q
-	@docker compose --profile '*' pull -q --ignore-buildable
-	@docker save $$(docker compose --profile '*' config --images | sort -u) -o $(FILE)
-	@ls -lh $(FILE)
+	@export COMPOSE_PROFILES="$${COMPOSE_PROFILES-tools,notebooks,parity}"; \
+		docker compose build -q && docker compose pull -q --ignore-buildable --policy missing && \
+		docker save -o $(FILE) $$(docker compose config --images | sort -u) && ls -lh $(FILE)
 
 load: ## load the images of FILE
 	@docker load -qi $(FILE)

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // machine is what doctor.sh can learn of a machine; its commands are stood in for.
@@ -16,7 +15,7 @@ type machine struct {
 	engine, compose string // versions; empty: it is not there
 	memory          int    // MB that Docker has
 	free, disk      int    // MB
-	clock           time.Time
+	now, clock      string // the machine's time and Docker's
 	config          string // what docker compose config says
 	invalid         bool   // it says so and fails
 	ports           string // that the stack holds
@@ -41,23 +40,22 @@ func (m machine) doctor(t *testing.T) (lines []string, code int) {
 			"compose version") %s; echo '%s' ;;
 			"compose config") cat "%s/config"; %s ;;
 			"compose ps") echo '%s' ;;
-		esac`, failing[m.engine == ""], m.engine, m.memory<<20, m.clock.Format(time.RFC3339Nano),
+		esac`, failing[m.engine == ""], m.engine, m.memory<<20, m.clock,
 			failing[m.compose == ""], m.compose, bin, failing[m.invalid], m.ports))
 	}
 	command("free", fmt.Sprintf("echo total; echo 'Mem: 1 2 3 4 5 %d'", m.free))
+	command("date", "echo "+m.now)
 	command("df", fmt.Sprintf("echo head; echo '/dev/x 1 2 %d 5%% /'", m.disk<<10))
 	var stderr strings.Builder
 	cmd := exec.Command("bash", "./doctor.sh")
 	cmd.Env = []string{"PATH=" + bin + ":/usr/bin:/bin"}
-	if m.compose == "absent" { // with what the script needs before it asks for docker, and no docker
-		for _, tool := range []string{"dirname"} {
-			path, err := exec.LookPath(tool)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Symlink(path, filepath.Join(bin, tool)); err != nil {
-				t.Fatal(err)
-			}
+	if m.compose == "absent" { // all that the script needs before it looks for docker
+		path, err := exec.LookPath("dirname")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(bin, "dirname")); err != nil {
+			t.Fatal(err)
 		}
 		cmd.Env = []string{"PATH=" + bin}
 	}
@@ -100,7 +98,7 @@ func TestDoctor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	t.Cleanup(func() { listener.Close() })
 	taken := listener.Addr().(*net.TCPAddr).Port
 	good := rendered("1", "BTC-USDT", "15d", 1)
 	for name, c := range map[string]struct {
@@ -108,7 +106,7 @@ func TestDoctor(t *testing.T) {
 		want   []string
 	}{
 		"good":         {func(*machine) {}, nil},
-		"other zone":   {func(m *machine) { m.clock = m.clock.In(time.FixedZone("", -(3*3600 + 1800))) }, nil},
+		"other zone":   {func(m *machine) { m.clock = "2026-11-21T08:30:03.123456789-03:30" }, nil},
 		"no docker":    {func(m *machine) { m.compose = "absent" }, []string{"there is no docker: install"}},
 		"no engine":    {func(m *machine) { m.engine = "" }, []string{"Docker does not answer: start it"}},
 		"no compose":   {func(m *machine) { m.compose = "" }, []string{"docker has no compose: install"}},
@@ -121,18 +119,18 @@ func TestDoctor(t *testing.T) {
 		"taken by us": {func(m *machine) {
 			m.config, m.ports = rendered("1", "BTC-USDT", "15d", taken), fmt.Sprintf("127.0.0.1:%d->3306/tcp", taken)
 		}, nil},
-		"small":         {func(m *machine) { m.memory = 2000 }, []string{"Docker has 2000 MB of memory and the stack may take 2048"}},
-		"full":          {func(m *machine) { m.free = 1000 }, []string{"1000 MB of memory are free and the stack needs 1365"}},
-		"full of us":    {func(m *machine) { m.free, m.ports = 1000, "127.0.0.1:1->1/tcp" }, nil},
-		"no disk":       {func(m *machine) { m.disk = 100 }, []string{"100 MB of disk are free"}},
-		"slow clock":    {func(m *machine) { m.clock = m.clock.Add(-90 * time.Minute) }, []string{"seconds from this machine's: restart Docker"}},
-		"all at once":   {func(m *machine) { m.memory, m.disk = 1, 1 }, []string{"Docker has 1 MB", "1 MB of disk"}},
-		"leap year":     {func(m *machine) { m.clock = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC) }, []string{fmt.Sprintf("%d", int(time.Since(time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)).Hours())/100)}},
-		"no new things": {func(m *machine) { m.config += `"unknown": "x"` + "\n" }, nil},
+		"small":       {func(m *machine) { m.memory = 2000 }, []string{"Docker has 2000 MB of memory and the stack may take 2048"}},
+		"full":        {func(m *machine) { m.free = 1000 }, []string{"1000 MB of memory are free and the stack needs 1365"}},
+		"full of us":  {func(m *machine) { m.free, m.ports = 1000, "127.0.0.1:1->1/tcp" }, nil},
+		"no disk":     {func(m *machine) { m.disk = 100 }, []string{"100 MB of disk are free"}},
+		"slow clock":  {func(m *machine) { m.clock = "2026-11-21T10:30:00Z" }, []string{"Docker's clock is 5400 seconds from this machine's: restart Docker"}},
+		"all at once": {func(m *machine) { m.memory, m.disk = 1, 1 }, []string{"Docker has 1 MB", "1 MB of disk"}},
+		"leap year":   {func(m *machine) { m.now, m.clock = "2024-03-01T00:00:10Z", "2024-02-29T23:59:10+00:00" }, []string{"clock is 60 seconds"}},
+		"new year":    {func(m *machine) { m.now, m.clock = "2025-12-31T23:59:59Z", "2026-01-01T01:00:09.5+01:00" }, []string{"clock is 10 seconds"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := machine{engine: "28.5.2+dfsg4", compose: "2.40.3-3", memory: 8000, free: 4000, disk: 20000, clock: time.Now(), config: good}
+			m := machine{engine: "28.5.2+dfsg4", compose: "2.40.3-3", memory: 8000, free: 4000, disk: 20000, now: "2026-11-21T12:00:00Z", clock: "2026-11-21T12:00:01Z", config: good}
 			c.change(&m)
 			lines, code := m.doctor(t)
 			if len(lines) != len(c.want) || (code != 0) != (len(c.want) > 0) {
