@@ -47,8 +47,7 @@ func amtool(t *testing.T, args ...string) (said string, err error) {
 
 // notification is what a webhook gets.
 type notification struct {
-	Receiver string `json:"receiver"`
-	Alerts   []struct {
+	Alerts []struct {
 		Status string            `json:"status"`
 		Labels map[string]string `json:"labels"`
 	} `json:"alerts"`
