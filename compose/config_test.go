@@ -82,6 +82,45 @@ func TestServicesAreGuarded(t *testing.T) {
 	}
 }
 
+// TestFilesRender lets Docker read the files, as they are and with each profile.
+func TestFilesRender(t *testing.T) {
+	if err := exec.Command("docker", "compose", "version").Run(); err != nil {
+		t.Skip("docker compose reads the files: install it")
+	}
+	for _, c := range []struct {
+		files, profiles string
+		has, lacks      []string
+	}{
+		{"compose.yaml", "", []string{"kafka", "simulator", "source-cryptopanic", "grafana"}, []string{"source-rss", "adminer", "jupyter", "kafka-exporter"}},
+		{"compose.yaml", "tools", []string{"kafka", "adminer", "mongo-express", "kafka-ui"}, []string{"jupyter"}},
+		{"compose.yaml", "notebooks", []string{"kafka", "history", "jupyter"}, []string{"adminer"}},
+		{"compose.yaml", "parity", []string{"kafka", "kafka-exporter"}, []string{"adminer"}},
+		{"compose.yaml:compose/live.yaml", "", []string{"source-binance", "source-rss"}, []string{"simulator", "source-cryptopanic"}},
+		{"compose.yaml:compose/live.yaml", "cryptopanic", []string{"source-rss", "source-cryptopanic"}, []string{"simulator"}},
+	} {
+		cmd := exec.Command("docker", "compose", "config", "--services")
+		cmd.Dir, cmd.Env = "..", append(os.Environ(), "COMPOSE_FILE=compose/"+c.files, "COMPOSE_PATH_SEPARATOR=:", "COMPOSE_PROFILES="+c.profiles)
+		var complaints strings.Builder
+		cmd.Stderr = &complaints
+		out, err := cmd.Output()
+		if err != nil || complaints.Len() > 0 {
+			t.Errorf("%s with profile %q: %v: %s", c.files, c.profiles, err, &complaints)
+			continue
+		}
+		found := strings.Fields(string(out))
+		for _, name := range c.has {
+			if !slices.Contains(found, name) {
+				t.Errorf("%s with profile %q lacks %s", c.files, c.profiles, name)
+			}
+		}
+		for _, name := range c.lacks {
+			if slices.Contains(found, name) {
+				t.Errorf("%s with profile %q has %s", c.files, c.profiles, name)
+			}
+		}
+	}
+}
+
 // TestMemoryOfTheCore adds up the limits of what always runs.
 func TestMemoryOfTheCore(t *testing.T) {
 	sum := 0

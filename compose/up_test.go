@@ -86,6 +86,9 @@ func (s *stack) testUp(t *testing.T) {
 	begin := time.Now()
 	s.compose(t, "build", "--quiet")
 	s.note("build of our image: %.0f s", time.Since(begin).Seconds())
+	if user := s.run(t, "docker", "image", "inspect", "-f", "{{.Config.User}}", strings.TrimSpace(s.compose(t, "config", "--images", "simulator"))); !slices.Contains([]string{"65532", "nonroot"}, strings.TrimSpace(user)) {
+		t.Errorf("our image runs as %q", user)
+	}
 
 	panels := overview(t)
 	begin = time.Now()
