@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -84,7 +85,7 @@ func (c *Checker) selected(s *parser.VectorSelector) Labels {
 		}
 	}
 	for _, m := range s.LabelMatchers {
-		if m.Name != labels.MetricName && all != nil && !all[m.Name] {
+		if m.Name != model.MetricNameLabel && all != nil && !all[m.Name] {
 			c.say("%s: %s has no label %s", s, s.Name, m.Name)
 		}
 	}
