@@ -103,10 +103,11 @@ func (c *checker) promQL(b *Board, p *Panel, t *Target) {
 func (p *Panel) ordered() (names []string) {
 	for _, t := range p.Transformations {
 		var o struct {
-			Order map[string]int `json:"indexByName"`
+			Order   map[string]int    `json:"indexByName"`
+			Renames map[string]string `json:"renameByName"`
 		}
 		if json.Unmarshal(t.Options, &o) == nil {
-			names = slices.AppendSeq(names, maps.Keys(o.Order))
+			names = slices.AppendSeq(slices.AppendSeq(names, maps.Keys(o.Order)), maps.Keys(o.Renames))
 		}
 	}
 	return names
