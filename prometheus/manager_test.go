@@ -110,7 +110,7 @@ func startManager(t *testing.T, webhook string) *manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const address = "http://webhook:9099"
+	const address = "http://alerts:9099"
 	if !bytes.Contains(text, []byte(address)) {
 		t.Fatalf("alertmanager.yml names no %s", address)
 	}

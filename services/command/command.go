@@ -38,6 +38,7 @@ type tree struct {
 	Deadletter letters  `cmd:"" help:"Records that could not be stored."`
 	Gaps       gaps     `cmd:"" help:"Candles that are missing in MySQL."`
 	Doctor     doctor   `cmd:"" help:"Reaches every dependency that is named, one line each."`
+	Alerts     alerts   `cmd:"" help:"Prints the alerts that an Alertmanager sends, one line each: for a class, or to try the way of alerts."`
 	Ready      ready    `cmd:"" help:"Asks a command on this machine whether it is ready: a health check for images without a shell."`
 	Version    version  `cmd:"" help:"Prints the version."`
 }
