@@ -16,7 +16,7 @@ N        ?= 20# kills
 FUZZTIME ?= 10s# for each fuzz target
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race demo bench kill lint fuzz generate dashboards verify clean
+.PHONY: help build test race demo bench kill lint fuzz generate dashboards contract verify clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ generate: ## write METRICS.md, exporters/METRICS.md and exporters/FIDELITY.md
 
 dashboards: ## write grafana/dashboards
 	@go run ./grafana/generate
+
+contract: ## run the stack, ask for every query of every dashboard, let alerts fire and resolve (half an hour)
+	@CANDLESTACK_CONTRACT=full go test -count=1 -v -timeout 80m ./grafana/contract
 
 verify: ## check that generated files and module files are what they would be if made again
 	@go mod verify >/dev/null && go mod tidy -diff

@@ -41,7 +41,7 @@ var plantedBreaks = []planted{
 	{"several values in a tile", "overview", `min(kafka_up{job=\"kafka\"})`, `kafka_topic_partitions{job=\"kafka\"}`, "", contract.RuleSingle},
 	{"too many series", "overview", `instrument:candle_age:seconds",`, `{__name__=~\".+\", job=\"kafka\"}",`, contract.RuleMetric, contract.RuleSeries},
 	{"not a number", "overview", `min(kafka_up{job=\"kafka\"})`, `min(kafka_up{job=\"kafka\"}) / 0`, "", contract.RuleFinite},
-	{"old", "overview", `"expr": "instrument:candle_age:seconds"`, `"expr": "instrument:candle_age:seconds and on () vector(time()) < scalar(max(timestamp(up{job=\"kafka\"} offset 30s)))"`, "", contract.RuleFresh},
+	{"old", "overview", `"expr": "instrument:candle_age:seconds"`, `"expr": "instrument:candle_age:seconds and on () (vector(time()) < scalar(max(timestamp(up{job=\"kafka\"} @ end()))) - 60)"`, "", contract.RuleFresh},
 	{"unknown key", "overview", `"uid": "candlestack-overview"`, `"__inputs": [], "uid": "candlestack-overview"`, contract.RuleFile, ""},
 	{"uid of another", "overview", `"uid": "candlestack-overview"`, `"uid": "candlestack-kafka"`, contract.RuleUnique, ""},
 	{"outside the grid", "overview", `"x": 0`, `"x": 23`, contract.RuleGrid, ""},

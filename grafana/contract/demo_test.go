@@ -32,9 +32,12 @@ type demo struct {
 	market string // URL of the simulator
 	mysql  string // host:port
 	db     *sql.DB
-	kafka  *kgo.Client
-	admin  *kadm.Client
-	live   *contract.Live
+
+	brokers string // host:port
+	kafka   *kgo.Client
+	admin   *kadm.Client
+
+	live *contract.Live
 }
 
 // lines collects what a program prints.
@@ -101,7 +104,9 @@ func startDemo(t *testing.T) *demo {
 	if d.db, err = sql.Open("mysql", "root@tcp("+d.mysql+")/market?time_zone=%27%2B00:00%27"); err != nil {
 		t.Fatal(err)
 	}
-	if d.kafka, err = kgo.NewClient(kgo.SeedBrokers(first("Kafka"))); err != nil {
+	d.db.SetMaxOpenConns(4)
+	d.brokers = first("Kafka")
+	if d.kafka, err = kgo.NewClient(kgo.SeedBrokers(d.brokers)); err != nil {
 		t.Fatal(err)
 	}
 	d.admin = kadm.NewClient(d.kafka)

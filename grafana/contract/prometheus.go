@@ -66,6 +66,16 @@ func (l *Live) Newest(ctx context.Context, expr string) (n int, first float64, e
 	return len(lines), first, err
 }
 
+// Firing are the names of the alerts that fire now.
+func (l *Live) Firing(ctx context.Context) (map[string]bool, error) {
+	lines, err := l.query(ctx, `count by (alertname) (ALERTS{alertstate="firing"})`, span{to: time.Now()}, true)
+	names := map[string]bool{}
+	for _, line := range lines {
+		names[line.labels["alertname"]] = true
+	}
+	return names, err
+}
+
 // sample is [seconds, "value"].
 type sample [2]any
 
