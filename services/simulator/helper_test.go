@@ -69,7 +69,7 @@ func (w *wallClock) set(text string) {
 func newTestAt(t testing.TB, cfg Config, wall *wallClock) *Simulator {
 	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
-	s, err := newAt(cfg, quietLog, prometheus.NewRegistry(), wall.now)
+	s, err := NewAt(cfg, quietLog, prometheus.NewRegistry(), wall.now)
 	if err != nil {
 		t.Fatal(err)
 	}

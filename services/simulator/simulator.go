@@ -138,10 +138,12 @@ type Simulator struct {
 // New loads the market and listens, so that Addr is known; the simulated clock
 // starts here.
 func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Simulator, error) {
-	return newAt(cfg, log, reg, time.Now)
+	return NewAt(cfg, log, reg, time.Now)
 }
 
-func newAt(cfg Config, log *slog.Logger, reg prometheus.Registerer, wall func() time.Time) (*Simulator, error) {
+// NewAt is New with a wall clock of the caller's, who can so walk through the
+// past: without Start the simulated clock is that clock.
+func NewAt(cfg Config, log *slog.Logger, reg prometheus.Registerer, wall func() time.Time) (*Simulator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,13 @@ type page struct {
 	last  bool           // the feed names no page after it
 }
 
+// Parse reads an answer of the API that was received at a time. Posts that cannot
+// be read are left out; the clocks that are the engine's are not filled in.
+func Parse(body []byte, received market.Millis) ([]*market.Post, error) {
+	p, err := parsePage(body, received)
+	return p.posts, err
+}
+
 // parsePage reads an answer. A post that cannot be read costs itself only; an
 // answer without a list of results is an error.
 func parsePage(body []byte, received market.Millis) (page, error) {
