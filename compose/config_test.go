@@ -82,7 +82,8 @@ func TestServicesAreGuarded(t *testing.T) {
 	}
 }
 
-// TestFilesRender lets Docker read the files, as they are and with each profile.
+// TestFilesRender lets Docker read the files, as they are and with each profile:
+// every target of Prometheus is a service.
 func TestFilesRender(t *testing.T) {
 	if err := exec.Command("docker", "compose", "version").Run(); err != nil {
 		t.Skip("docker compose reads the files: install it")
@@ -91,12 +92,12 @@ func TestFilesRender(t *testing.T) {
 		files, profiles string
 		has, lacks      []string
 	}{
-		{"compose.yaml", "", []string{"kafka", "simulator", "source-cryptopanic", "grafana"}, []string{"source-rss", "adminer", "jupyter", "kafka-exporter"}},
+		{"compose.yaml", "", append(targets(t, "compose"), "kafka", "grafana"), []string{"adminer", "jupyter", "kafka-exporter"}},
 		{"compose.yaml", "tools", []string{"kafka", "adminer", "mongo-express", "kafka-ui"}, []string{"jupyter"}},
 		{"compose.yaml", "notebooks", []string{"kafka", "history", "jupyter"}, []string{"adminer"}},
 		{"compose.yaml", "parity", []string{"kafka", "kafka-exporter"}, []string{"adminer"}},
-		{"compose.yaml:compose/live.yaml", "", []string{"source-binance", "source-rss"}, []string{"simulator", "source-cryptopanic"}},
-		{"compose.yaml:compose/live.yaml", "cryptopanic", []string{"source-rss", "source-cryptopanic"}, []string{"simulator"}},
+		{"compose.yaml:compose/live.yaml", "", append(targets(t, "live"), "kafka", "grafana"), []string{"simulator", "source-cryptopanic"}},
+		{"compose.yaml:compose/live.yaml", "cryptopanic", []string{"source-cryptopanic"}, []string{"simulator"}},
 	} {
 		cmd := exec.Command("docker", "compose", "config", "--services")
 		cmd.Dir, cmd.Env = "..", append(os.Environ(), "COMPOSE_FILE=compose/"+c.files, "COMPOSE_PATH_SEPARATOR=:", "COMPOSE_PROFILES="+c.profiles)
@@ -119,6 +120,25 @@ func TestFilesRender(t *testing.T) {
 			}
 		}
 	}
+}
+
+// targets are the services that Prometheus asks in an environment.
+func targets(t *testing.T, environment string) (found []string) {
+	t.Helper()
+	var groups []struct{ Targets []string }
+	if err := yaml.Unmarshal(read(t, "../prometheus/targets/"+environment+".yml"), &groups); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range groups {
+		for _, address := range g.Targets {
+			name, _, _ := strings.Cut(address, ":")
+			found = append(found, name)
+		}
+	}
+	if len(found) < 10 {
+		t.Fatalf("%s has the targets %v", environment, found)
+	}
+	return found
 }
 
 // TestMemoryOfTheCore adds up the limits of what always runs.

@@ -30,7 +30,9 @@ for user in root candlestack reader exporter; do
   esac
 done
 printf 'MYSQL_PASSWORD=%s\nGF_SECURITY_ADMIN_PASSWORD=%s\n' "$(cat mysql-reader-password)" "$(password)" >grafana.env
-put mongo-express.env "ME_CONFIG_MONGODB_URL=$(cat mongo-reader-uri)"
+mongo=$(cat mongo-reader-password)
+printf 'ME_CONFIG_MONGODB_URL=%s\nME_CONFIG_BASICAUTH_USERNAME=reader\nME_CONFIG_BASICAUTH_PASSWORD=%s\n' \
+  "mongodb://reader:$mongo@mongo:27017/news?authSource=admin&replicaSet=rs0" "$mongo" >mongo-express.env
 put jupyter.env "JUPYTER_TOKEN=$(password)"
 put cryptopanic-token "${fixed:-put-the-token-here}"
 if [ -n "$fixed" ]; then put mongo-key "Q2xhc3Nyb29tIGtleSBvZiBhIHJlcGxpY2Egc2V0IG9mIG9uZS4="; else dd if=/dev/urandom bs=64 count=1 2>/dev/null | base64 | tr -d '\n' >mongo-key; fi

@@ -141,6 +141,13 @@ func (s *stack) testHealthy(t *testing.T) {
 			t.Errorf("%s is %s, %s, exit code %d", name, c.State, c.Health, c.ExitCode)
 		}
 	}
+	// An unnamed volume has no owner: each down would leave one more behind.
+	mounts := s.run(t, "docker", append([]string{"inspect", "-f", `{{range .Mounts}}{{if eq .Type "volume"}}{{println .Name}}{{end}}{{end}}`}, lines(s.compose(t, "ps", "-aq"))...)...)
+	for _, name := range lines(mounts) {
+		if !strings.HasPrefix(name, s.project+"_") {
+			t.Errorf("there is an unnamed volume %s", name)
+		}
+	}
 	s.note("healthy: %s", strings.Join(wanted, " "))
 	var rest []string
 	for name := range services(t) {
