@@ -1,8 +1,6 @@
 package contract_test
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,6 +17,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	driver "github.com/go-sql-driver/mysql"
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/candlestack/candlestack/services/stack"
@@ -92,11 +91,11 @@ func replay(t *testing.T, job string) string {
 	return server.Listener.Addr().String()
 }
 
-// mysqldExporter starts the real one beside the demo's MySQL.
+// mysqldExporter starts the real one beside a real MySQL, else beside the demo's
+// server, which may be a MariaDB.
 func mysqldExporter(t *testing.T, mysql string) (addr string) {
 	program := os.Getenv("MYSQLD_EXPORTER")
 	if program == "" {
-		t.Log("mysqld_exporter is replayed: set MYSQLD_EXPORTER to the program for the real one")
 		return replay(t, "mysql")
 	}
 	port, err := stack.FreePort()
@@ -104,16 +103,24 @@ func mysqldExporter(t *testing.T, mysql string) (addr string) {
 		t.Fatal(err)
 	}
 	addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	user, password := "root", ""
+	if dsn := os.Getenv("CANDLESTACK_TEST_MYSQL"); dsn != "" {
+		c, err := driver.ParseDSN(dsn)
+		if err != nil {
+			t.Fatal("CANDLESTACK_TEST_MYSQL: ", err)
+		}
+		mysql, user, password = c.Addr, c.User, c.Passwd
+	}
 	host, mysqlPort, err := net.SplitHostPort(mysql)
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := filepath.Join(t.TempDir(), "my.cnf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "[client]\nuser=root\npassword=\nhost=%s\nport=%s\n", host, mysqlPort), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, "[client]\nuser=%s\npassword=%s\nhost=%s\nport=%s\n", user, password, host, mysqlPort), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), program, "--config.my-cnf="+config, "--web.listen-address="+addr)
-	var said bytes.Buffer
+	var said lines
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -122,10 +129,7 @@ func mysqldExporter(t *testing.T, mysql string) (addr string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			scanner := bufio.NewScanner(&said)
-			for scanner.Scan() {
-				t.Log("mysqld_exporter: " + scanner.Text())
-			}
+			t.Log("mysqld_exporter says:\n" + said.String())
 		}
 	})
 	return addr

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	maxSeries = 50 // more cannot be told apart
-	minPoints = 3  // fewer are no line
-	maxScrape = 3  // scrapes that the newest point may be old
+	maxSeries  = 50 // more cannot be told apart
+	minPoints  = 3  // fewer are no line
+	maxScrapes = 3  // how old the newest point may be
 )
 
 // judge holds the answer of one target to the rules.
@@ -62,7 +62,7 @@ func (e *evaluation) judge(p *Panel, t *Target, chosen pick, a answer, s span) {
 // mayBeOld is how old the newest point may be: of MySQL, that of the group that
 // came to its end last.
 func mayBeOld(t *Target, s span) time.Duration {
-	may := maxScrape * s.scrape
+	may := maxScrapes * s.scrape
 	if t.RawSQL == "" {
 		return max(may, s.interval)
 	}

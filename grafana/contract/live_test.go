@@ -73,6 +73,15 @@ func TestLive(t *testing.T) {
 		}
 		t.Logf("%.0f series", series)
 	})
+	t.Run("real mysqld_exporter", func(t *testing.T) {
+		if os.Getenv("MYSQLD_EXPORTER") == "" {
+			t.Skip("its panels were filled from a recording: set MYSQLD_EXPORTER to the program")
+		}
+		n, up, err := d.live.Newest(t.Context(), `mysql_up{job="mysql"} and on (job) mysql_global_status_uptime{job="mysql"}`)
+		if err != nil || n != 1 || up != 1 {
+			t.Errorf("want it to see its server, got %d answers, %v (%v)", n, up, err)
+		}
+	})
 	t.Run("boards that users know", d.knownBoards)
 	t.Run("breaks", d.breaks)
 	t.Run("alerts", func(t *testing.T) {

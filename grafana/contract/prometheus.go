@@ -80,9 +80,9 @@ func (l *Live) Firing(ctx context.Context) (map[string]bool, error) {
 type sample [2]any
 
 func (s sample) read() (time.Time, float64, error) {
-	seconds, ok := s[0].(float64)
-	text, text2 := s[1].(string)
-	if !ok || !text2 {
+	seconds, isTime := s[0].(float64)
+	text, isText := s[1].(string)
+	if !isTime || !isText {
 		return time.Time{}, 0, fmt.Errorf("%v is no sample", s)
 	}
 	value, err := strconv.ParseFloat(text, 64)
