@@ -16,7 +16,7 @@ N        ?= 20# kills
 FUZZTIME ?= 10s# for each fuzz target
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race demo bench kill lint fuzz generate dashboards contract verify clean
+.PHONY: help build test race demo bench kill lint fuzz generate dashboards notebooks contract verify clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ fuzz: ## run each fuzz target for FUZZTIME
 
 generate: ## write METRICS.md, exporters/METRICS.md and exporters/FIDELITY.md
 	@go test -count=1 -run 'Test(Metrics|Fidelity)Document' ./services/command ./exporters/command ./exporters/broker -update >/dev/null
+
+notebooks: ## run the notebooks on real servers, which compose/notebooks/tests/run names
+	@compose/notebooks/tests/run
 
 dashboards: ## write grafana/dashboards
 	@go run ./grafana/generate
