@@ -17,35 +17,48 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
+// outageAlerts are those that tell of a sink that cannot write.
+var outageAlerts = []string{"SinkWaitsForStore", "StoreDown", "CandlesLate"}
+
 // testOutage stops MySQL for a minute at least, until an alert tells of it, and
-// then wants every candle of that time, and the alert gone.
+// then wants every candle of that time, and quiet.
 func (s *stack) testOutage(t *testing.T) {
 	quiet := func() error {
-		alerts, err := s.alerts("PROMETHEUS_PORT", "/api/v1/alerts")
+		alerts, err := s.prometheusAlerts()
 		if err == nil && len(alerts) > 0 {
 			err = fmt.Errorf("firing: %v", alerts)
 		}
 		return err
 	}
-	eventually(t, 3*time.Minute, quiet)
+	eventually(t, 5*time.Minute, quiet)
 	stopped := time.Now()
 	s.compose(t, "stop", "mysql")
-	var seen []string
-	alarm := func(port, path string) time.Duration {
-		eventually(t, 5*time.Minute, func() (err error) {
-			if seen, err = s.alerts(port, path); err == nil && len(seen) == 0 {
+	running := lines(s.compose(t, "ps", "--services"))
+	for _, watcher := range []struct {
+		service, says string
+		alerts        func() ([]string, error)
+	}{
+		{"prometheus", "fired", s.prometheusAlerts},
+		{"alertmanager", "reached Alertmanager", s.alertmanagerAlerts},
+		{"alerts", "printed by the webhook", func() ([]string, error) {
+			out, err := s.try(time.Minute, "docker", "compose", "logs", "--no-log-prefix", "alerts")
+			return strings.Fields(out), err
+		}},
+	} {
+		if !slices.Contains(running, watcher.service) {
+			s.notRun("outage: %s", watcher.service)
+			continue
+		}
+		var seen []string
+		eventually(t, 5*time.Minute, func() error {
+			found, err := watcher.alerts()
+			seen = slices.DeleteFunc(slices.Clone(outageAlerts), func(name string) bool { return !slices.Contains(found, name) })
+			if err == nil && len(seen) == 0 {
 				err = errors.New("no alert tells that MySQL is away")
 			}
 			return err
 		})
-		return time.Since(stopped)
-	}
-	after := alarm("PROMETHEUS_PORT", "/api/v1/alerts")
-	s.note("outage: MySQL stopped; %s fired after %.0f s", strings.Join(seen, " "), after.Seconds())
-	if slices.Contains(lines(s.compose(t, "ps", "--services")), "alertmanager") {
-		s.note("outage: Alertmanager had it after %.0f s", alarm("ALERTMANAGER_PORT", "/api/v2/alerts").Seconds())
-	} else {
-		s.notRun("Alertmanager")
+		s.note("outage: %s %s after %.0f s", strings.Join(seen, " "), watcher.says, time.Since(stopped).Seconds())
 	}
 	if rest := time.Minute - time.Since(stopped); rest > 0 {
 		time.Sleep(rest) // a minute is what the outage lasts, not what is waited for
@@ -58,41 +71,38 @@ func (s *stack) testOutage(t *testing.T) {
 	s.note("outage: all quiet %.0f s after MySQL's return", time.Since(back).Seconds())
 }
 
-// outageAlerts are those that tell of a sink that cannot write.
-var outageAlerts = []string{"SinkWaitsForStore", "StoreDown", "CandlesLate"}
+// alert is one as Prometheus and Alertmanager list it.
+type alert struct {
+	Labels map[string]string
+	State  string // of Prometheus; Alertmanager has only what fires
+}
 
-// alerts lists which of outageAlerts fire, as Prometheus or Alertmanager says it.
-func (s *stack) alerts(port, path string) ([]string, error) {
-	type alert struct {
-		Labels map[string]string
-		State  string // of Prometheus; Alertmanager has only what fires
+func (s *stack) prometheusAlerts() ([]string, error) {
+	var answer struct{ Data struct{ Alerts []alert } }
+	err := s.get("PROMETHEUS_PORT", "/api/v1/alerts", &answer)
+	return s.names(slices.DeleteFunc(answer.Data.Alerts, func(a alert) bool { return a.State != "firing" })), err
+}
+
+func (s *stack) alertmanagerAlerts() ([]string, error) {
+	var answer []struct{ Labels map[string]string }
+	err := s.get("ALERTMANAGER_PORT", "/api/v2/alerts", &answer)
+	var all []alert
+	for _, a := range answer {
+		all = append(all, alert{Labels: a.Labels})
 	}
-	var found []alert
-	var err error
-	if port == "PROMETHEUS_PORT" {
-		var answer struct{ Data struct{ Alerts []alert } }
-		err = s.get(port, path, &answer)
-		found = answer.Data.Alerts
-	} else {
-		var answer []struct{ Labels map[string]string }
-		err = s.get(port, path, &answer)
-		for _, a := range answer {
-			found = append(found, alert{a.Labels, "firing"})
+	return s.names(all), err
+}
+
+// names are those of alerts, without the one that always fires and those about
+// what does not run here.
+func (s *stack) names(alerts []alert) (found []string) {
+	for _, a := range alerts {
+		if name := a.Labels["alertname"]; name != "Watchdog" && !slices.Contains(s.absent, a.Labels["job"]) {
+			found = append(found, name)
 		}
 	}
-	names := map[string]bool{}
-	for _, a := range found {
-		if name := a.Labels["alertname"]; a.State == "firing" && slices.Contains(outageAlerts, name) {
-			names[name] = true
-		}
-	}
-	var sorted []string
-	for _, name := range outageAlerts {
-		if names[name] {
-			sorted = append(sorted, name)
-		}
-	}
-	return sorted, err
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // content is what a backup must carry over.

@@ -6,10 +6,16 @@ const server = new Mongo(`mongodb://root:${encodeURIComponent(secret("mongo-root
 const admin = server.getDB("admin");
 
 if (!admin.runCommand({ hello: 1 }).setName) {
-  const answer = admin.runCommand({ replSetInitiate: { _id: "rs0", members: [{ _id: 0, host: "mongo:27017" }] } });
-  if (!answer.ok && answer.codeName !== "AlreadyInitialized") throw new Error(answer.errmsg);
+  try {
+    admin.runCommand({ replSetInitiate: { _id: "rs0", members: [{ _id: 0, host: "mongo:27017" }] } });
+  } catch (e) {
+    if (e.codeName !== "AlreadyInitialized") throw e; // it has just started, and not read yet what it is
+  }
 }
-while (!admin.runCommand({ hello: 1 }).isWritablePrimary) sleep(200);
+for (let i = 0; !admin.runCommand({ hello: 1 }).isWritablePrimary; i++) {
+  if (i === 300) throw new Error("mongo has not become primary in a minute");
+  sleep(200);
+}
 
 const users = {
   candlestack: ["mongo-password", [{ role: "readWrite", db: "news" }, { role: "dbAdmin", db: "news" }]],
