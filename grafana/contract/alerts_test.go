@@ -29,7 +29,7 @@ var raised = map[string]string{
 	"CandlesConflict": "rows", "CandlesMisaligned": "rows", "StoreSeriesDropped": "rows",
 	"DeadLetters": "garbage", "SourceReadsGarbage": "garbage", "RestBanned": "ban",
 	"SinkWaitsForStore": "table", "StoreQuestionsFail": "table",
-	"StoreDown": "store", "KafkaSinkLag": "store", "CandleFreshnessUnknown": "store",
+	"StoreDown": "store", "KafkaSinkLag": "store", "CandleFreshnessUnknown": "store", "SinkRetriesOften": "store",
 	"KafkaConsumerLag": "group", "KafkaGroupStuck": "group", "KafkaGroupWithoutMembers": "group",
 	"KafkaUnreadDataExpires": "retention", "KafkaUnreadDataLost": "deletion", "KafkaRebalanceStorm": "members",
 }
@@ -47,7 +47,6 @@ var left = map[string]string{
 	"RestWeightNearLimit":        "our own share of the weight is far from it, and the simulator bans who goes on",
 	"SourceRejectsEvents":        "no fault of the simulator makes what cannot be true",
 	"SinkPaused":                 "the queues hold more than the demo's market sends while a store is away",
-	"SinkRetriesOften":           "the demo has one writer a row: no lock is waited for",
 
 	"PrometheusRuleFailures": oneOfAll, "PrometheusConfigReloadFailed": notHere, "PrometheusNotificationsDropped": notHere, "PrometheusScrapeLimitHit": "nothing of ours shows 50,000 series",
 
