@@ -110,12 +110,15 @@ func (d *demo) story() []step {
 		{100 * time.Second, "table: candles are back", func() { d.sql("RENAME TABLE candles_away TO candles") }},
 		{110 * time.Second, "store: MySQL stands still", func() { d.signalStore(syscall.SIGSTOP) }},
 		{470 * time.Second, "store: MySQL goes on", func() { d.signalStore(syscall.SIGCONT) }},
-		{490 * time.Second, "exchange: no stream for five minutes and a half, no REST for eighteen", func() {
+		{490 * time.Second, "exchange: the end of a candle is not sent, and no REST for eighteen minutes", func() {
 			d.fault("5xx", "exchange", map[string]any{"seconds": 1080})
-			d.fault("refuse", "exchange", map[string]any{"seconds": 330})
-			d.fault("disconnect", "exchange", map[string]any{"count": 8})
+			d.loseCandles()
 		}},
 		{500 * time.Second, "rows: a conflict, one off the grid, one of an unknown interval", d.plantRows},
+		{580 * time.Second, "exchange: no stream for five minutes", func() {
+			d.fault("refuse", "exchange", map[string]any{"seconds": 300})
+			d.fault("disconnect", "exchange", map[string]any{"count": 8})
+		}},
 		{900 * time.Second, "rows: gone", d.removeRows},
 		{900 * time.Second, "group, retention, deletion: gone", d.forget},
 	}
@@ -180,6 +183,14 @@ func (d *demo) alerts(t *testing.T) {
 	}
 	_ = w.Flush()
 	t.Logf("%d alerts fired and resolved, %d are promtool's\n%s", len(resolved), len(left), table.String())
+}
+
+// loseCandles makes a gap in each instrument.
+func (d *demo) loseCandles() {
+	d.t.Helper()
+	for _, symbol := range []string{"BTCUSDT", "ETHUSDT", "XRPUSDT"} {
+		d.fault("lost_close", "exchange", map[string]any{"symbol": symbol})
+	}
 }
 
 // garbage sends what nobody can read.

@@ -114,9 +114,7 @@ func of(boards []*contract.Board, uid string) *contract.Board {
 // instrument, records that nobody can read, and a table that is not there for a while.
 func (d *demo) breakALittle() {
 	d.t.Helper()
-	for _, symbol := range []string{"BTCUSDT", "ETHUSDT", "XRPUSDT"} {
-		d.fault("lost_close", "exchange", map[string]any{"symbol": symbol})
-	}
+	d.loseCandles()
 	d.garbage()
 	d.sql("RENAME TABLE candles TO candles_away")
 	eventually(d.t, time.Minute, "the sink to try again", func() string {
