@@ -23,12 +23,41 @@ type gaps struct {
 	Repair gapsRepair `cmd:"" help:"Asks the exchange for missing candles again, through Kafka; confirmed gaps are left alone."`
 }
 
+// span is a stretch of time; a zero end is open.
+type span struct {
+	Since time.Time `help:"Only holes that end after this time (RFC 3339): a history of fixed dates leaves a hole up to the present that nobody wants filled." placeholder:"TIME"`
+	Until time.Time `help:"Only holes that begin before this time (RFC 3339)." placeholder:"TIME"`
+}
+
+// Validate reports a span that holds nothing.
+func (s span) Validate() error {
+	if !s.Since.IsZero() && !s.Until.IsZero() && !s.Until.After(s.Since) {
+		return &pipeline.ConfigError{Field: "--until", Value: s.Until.Format(time.RFC3339), Err: errors.New("must be after --since")}
+	}
+	return nil
+}
+
+// cut returns the part of a stretch that lies within, and whether there is one.
+func (s span) cut(from, to market.Millis) (market.Millis, market.Millis, bool) {
+	if !s.Since.IsZero() {
+		from = max(from, market.MillisOf(s.Since))
+	}
+	if !s.Until.IsZero() {
+		to = min(to, market.MillisOf(s.Until))
+	}
+	return from, to, from < to
+}
+
 type gapsList struct {
+	Span  span         `embed:""`
 	MySQL mysql.Config `embed:"" prefix:"mysql."`
 }
 
 // Run prints a table.
 func (c *gapsList) Run(p *process) error {
+	if err := c.Span.Validate(); err != nil {
+		return err
+	}
 	holes, err := findHoles(p, c.MySQL)
 	if err != nil {
 		return err
@@ -36,6 +65,9 @@ func (c *gapsList) Run(p *process) error {
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "EXCHANGE\tINSTRUMENT\tINTERVAL\tFROM\tTO\tMISSING\tSTATE")
 	for _, h := range holes {
+		if _, _, within := c.Span.cut(h.From, h.To); !within {
+			continue
+		}
 		state := string(h.State)
 		if state == "" {
 			state = "unknown"
@@ -65,13 +97,14 @@ func findHoles(p *process, cfg mysql.Config) ([]mysql.Hole, error) {
 
 type gapsRepair struct {
 	service `embed:"" set:"ops_listen="`
+	Span    span           `embed:""`
 	MySQL   mysql.Config   `embed:"" prefix:"mysql."`
 	Binance binance.Config `embed:"" prefix:"binance."`
 }
 
 // Run repairs what can be repaired and says how much that was.
 func (c *gapsRepair) Run(p *process) error {
-	if err := errors.Join(c.Ops.Validate(), c.Kafka.Validate(), within("binance", c.Binance.Validate())); err != nil {
+	if err := errors.Join(c.Ops.Validate(), c.Span.Validate(), c.Kafka.Validate(), within("binance", c.Binance.Validate())); err != nil {
 		return err
 	}
 	holes, err := findHoles(p, c.MySQL)
@@ -80,8 +113,9 @@ func (c *gapsRepair) Run(p *process) error {
 	}
 	var todo []market.Gap
 	for _, h := range holes {
-		if h.State != market.GapConfirmed && h.Series.Exchange == "binance" {
-			todo = append(todo, market.Gap{Exchange: h.Series.Exchange, Instrument: h.Series.Instrument, Interval: h.Series.Interval, FromTime: h.From, ToTime: h.To, Cause: "manual"})
+		from, to, within := c.Span.cut(h.From, h.To)
+		if within && h.State != market.GapConfirmed && h.Series.Exchange == "binance" {
+			todo = append(todo, market.Gap{Exchange: h.Series.Exchange, Instrument: h.Series.Instrument, Interval: h.Series.Interval, FromTime: from, ToTime: to, Cause: "manual"})
 		}
 	}
 	if len(todo) == 0 {
