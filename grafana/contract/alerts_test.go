@@ -86,8 +86,8 @@ type step struct {
 
 // Names of topics and groups that the story makes.
 const (
-	reader, shortTopic, lostTopic = "contract-reader", "contract-short", "contract-lost"
-	restless                      = "contract-restless"
+	reader, loser, restless = "contract-reader", "contract-loser", "contract-restless"
+	shortTopic, lostTopic   = "contract-short", "contract-lost"
 )
 
 // story breaks one thing after the other, and mends it once its alerts have fired.
@@ -103,9 +103,10 @@ func (d *demo) story() []step {
 		}},
 		{0, "deletion: records that go before they are read", func() {
 			d.topic(lostTopic, "604800000")
-			d.abandon(reader, lostTopic)
+			d.abandon(loser, lostTopic)
 			d.deleteRecords(lostTopic, 5)
 		}},
+		{150 * time.Second, "deletion: gone", func() { d.forget(loser, lostTopic) }},
 		{0, "table: candles are away", func() { d.sql("RENAME TABLE candles TO candles_away") }},
 		{100 * time.Second, "table: candles are back", func() { d.sql("RENAME TABLE candles_away TO candles") }},
 		{110 * time.Second, "store: MySQL stands still", func() { d.signalStore(syscall.SIGSTOP) }},
@@ -120,7 +121,7 @@ func (d *demo) story() []step {
 			d.fault("disconnect", "exchange", map[string]any{"count": 8})
 		}},
 		{900 * time.Second, "rows: gone", d.removeRows},
-		{900 * time.Second, "group, retention, deletion: gone", d.forget},
+		{900 * time.Second, "group, retention: gone", func() { d.forget(reader, shortTopic) }},
 	}
 	for i := range 8 {
 		all = append(all, step{time.Duration(i) * 15 * time.Second, "members: one comes and goes", d.comeAndGo})
@@ -242,12 +243,12 @@ func (d *demo) deleteRecords(topic string, before int64) {
 	}
 }
 
-// forget deletes what the story has made in Kafka.
-func (d *demo) forget() {
+// forget deletes a group and a topic that the story has made.
+func (d *demo) forget(group, topic string) {
 	d.t.Helper()
-	_, err := d.admin.DeleteGroups(d.t.Context(), reader)
+	_, err := d.admin.DeleteGroups(d.t.Context(), group)
 	if err == nil {
-		_, err = d.admin.DeleteTopics(d.t.Context(), shortTopic, lostTopic)
+		_, err = d.admin.DeleteTopics(d.t.Context(), topic)
 	}
 	if err != nil {
 		d.t.Fatal(err)
