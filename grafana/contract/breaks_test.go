@@ -2,9 +2,11 @@ package contract_test
 
 import (
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/candlestack/candlestack/grafana"
 	"github.com/candlestack/candlestack/grafana/contract"
@@ -107,5 +109,47 @@ func TestBrokenJSONIsNamed(t *testing.T) {
 	_, err := contract.ParseBoard("dashboards/x.json", []byte("{\n  \"uid\": \"x\",\n  \"title\": 3 3\n}"))
 	if err == nil || !strings.HasPrefix(err.Error(), "grafana/dashboards/x.json:3: ") {
 		t.Errorf("want file and line, got %v", err)
+	}
+}
+
+// changed is a folder with one file that is other than on disk.
+type changed struct {
+	fs.FS
+	name    string
+	content fstest.MapFS
+}
+
+func (c changed) Open(name string) (fs.File, error) {
+	if name == c.name {
+		return c.content.Open(name)
+	}
+	return c.FS.Open(name)
+}
+
+// TestBrokenProvisioning plants mistakes in the files of provisioning.
+func TestBrokenProvisioning(t *testing.T) {
+	const sources, folders = "grafana/provisioning/datasources/candlestack.yml", "grafana/provisioning/dashboards/candlestack.yml"
+	for _, b := range []struct{ file, old, new, want string }{
+		{sources, "isDefault: true", "isDefalt: true", "isDefalt not found"},
+		{sources, "isDefault: true", "isDefault: false", "want one default data source, got 0"},
+		{sources, "${PROMETHEUS_URL}", "${PROM_URL}", "${PROM_URL} is no variable"},
+		{sources, "$$__rate_interval", "$__rate_interval", "a dollar that is meant is $$"},
+		{sources, "timeInterval: 5s", "timeInterval: 15s", "scrape_interval of prometheus.yml 5s"},
+		{sources, `timezone: "+00:00"`, "timezone: UTC", "timezone is not +00:00"},
+		{sources, "uid: mysql", "uid: prometheus", "a uid of its own"},
+		{folders, "allowUiUpdates: false", "allowUiUpdates: true", "without updates from the browser"},
+	} {
+		content, err := os.ReadFile(root + "/" + b.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(string(content), b.old, b.new, 1)
+		if text == string(content) {
+			t.Fatalf("%s does not hold %q any more", b.file, b.old)
+		}
+		_, problems, err := contract.ReadFacts(changed{os.DirFS(root), b.file, fstest.MapFS{b.file: {Data: []byte(text)}}})
+		if err != nil || !strings.Contains(list(problems), b.want) {
+			t.Errorf("%q instead of %q: want %q, got %v\n%s", b.new, b.old, b.want, err, list(problems))
+		}
 	}
 }

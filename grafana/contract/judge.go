@@ -42,7 +42,7 @@ func (e *evaluation) judge(p *Panel, t *Target, chosen pick, a answer, s span) {
 		say(RuleSeries, "%d series", len(a.series))
 	}
 	if timed := t.Format != "table" && !t.Instant; timed {
-		if most < minPoints && !(p.Type == "stat" && t.RawSQL != "") {
+		if most < minPoints && (p.Type != "stat" || t.RawSQL == "") { // a tile of MySQL may be one row
 			say(RulePoints, "%d at most", most)
 		}
 		if old, may := s.to.Sub(newest), mayBeOld(t, s); old > may {
