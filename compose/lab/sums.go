@@ -170,7 +170,7 @@ func text(r *big.Rat, decimals int) string {
 	return strings.TrimSuffix(strings.TrimRight(r.FloatString(decimals), "0"), ".")
 }
 
-// change is b/a − 1 of the closes of two minutes; nil where one is missing.
+// between is b/a − 1 of the closes of two minutes; nil where one is missing.
 func (s *sum) between(from, to int64) *big.Rat {
 	a, b := s.closes[from], s.closes[to]
 	if a == nil || b == nil {
@@ -214,6 +214,9 @@ func (s *sum) change() {
 		}
 	}
 	s.Changes.Windows = len(all)
+	if len(all) == 0 {
+		return
+	}
 	slices.Sort(all)
 	for _, percent := range []int{1, 5, 25, 50, 75, 95, 99} {
 		at := float64(percent*(len(all)-1)) / 100
