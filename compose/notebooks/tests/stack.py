@@ -180,7 +180,7 @@ class Stack:
 
     def start_demo(self):
         """The demo, which has a Prometheus of its own; returns the address of its page."""
-        self.start("demo", "demo", "--dir", str(self.folder / "demo"), "--listen", "127.0.0.1:0", "--fresh")
+        self.start("demo", "demo", "--dir", str(self.folder / "demo-data"), "--listen", "127.0.0.1:0")
         return self.log("demo", r"(?m)^Page +(\S+)")
 
     def prometheus(self, page):

@@ -54,7 +54,8 @@ def execute(path, environment, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    quiet = ["--log-level=ERROR"]  # that the kernel talks over loopback is no news
+    NotebookClient(notebook, timeout=1200, extra_arguments=quiet, resources={"metadata": {"path": str(FOLDER)}}).execute()
 
 
 def named(number):
