@@ -5,6 +5,7 @@ and it is tried whether the assertions can fail.
 """
 
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -73,6 +74,13 @@ def test_committed_without_outputs(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert code and all(not cell.outputs and cell.execution_count is None for cell in code)
     assert any("assert " in cell.source for cell in code)
+
+
+def test_gallery_has_every_picture():
+    drawn = {name for path in NOTEBOOKS for name in re.findall(r'picture\(\\?"([^"\\]+)', path.read_text())}
+    kept = {path.stem: path.stat().st_size for path in (FOLDER / "gallery").glob("*.png")}
+    assert drawn == set(kept) == set(re.findall(r"gallery/([^.]+)[.]png", (FOLDER / "README.md").read_text()))
+    assert max(kept.values()) < 150_000
 
 
 @pytest.mark.parametrize("number", [2, 3])
