@@ -64,7 +64,7 @@ var rooms = []room{
 	{"services/candlestack", []string{"services/command", "services/telemetry"},
 		"the binary is ten lines"},
 	{"services/demo", []string{"services/command", "services/stack", "services/market", "services/simulator", "services/telemetry",
-		"exporters/command", "prometheus", "grafana"},
+		"exporters/command", "prometheus", "grafana", "grafana/contract"},
 		"it runs the same commands as the binary, on embedded servers"},
 	{"services", nil,
 		"a folder of services without a room of its own: give it one in the table"},

@@ -14,6 +14,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/candlestack/candlestack/grafana"
+	"github.com/candlestack/candlestack/grafana/contract"
 	"github.com/candlestack/candlestack/services/stack"
 )
 
@@ -87,6 +89,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // show starts the servers, then the commands, and prints a line a second.
 func show(ctx context.Context, f flags, listener net.Listener, stdout io.Writer) (err error) {
 	start := time.Now()
+	if _, err := contract.ReadBoards(grafana.Dashboards); err != nil {
+		return fmt.Errorf("reading the boards: %w", err) // nobody shows them here, but who changes one hears of it at once
+	}
 	f.Dir = filepath.Join(f.Dir, f.market())
 	if f.Fresh {
 		if err := os.RemoveAll(f.Dir); err != nil {
