@@ -59,7 +59,7 @@ func TestPage(t *testing.T) {
 	}
 	var missing []string
 	var dom []byte
-	for begun := time.Now(); time.Since(begun) < 3*time.Minute; {
+	for begun := time.Now(); time.Since(begun) < 5*time.Minute; {
 		dom, err = exec.CommandContext(t.Context(), chromium, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
 			"--virtual-time-budget=5000", "--dump-dom", "http://"+addr+"/").Output()
 		if err != nil {
