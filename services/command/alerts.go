@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/candlestack/candlestack/services/pipeline"
 	"github.com/candlestack/candlestack/services/telemetry"
 )
 
@@ -43,13 +41,9 @@ func (c *alerts) Run(p *process) error {
 	if err := c.Ops.Validate(); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.Listen)
+	listener, err := telemetry.Listen("--listen", c.Listen)
 	if err != nil {
-		var sys *net.OpError
-		if errors.As(err, &sys) { // its text repeats the address
-			err = sys.Err
-		}
-		return &pipeline.ConfigError{Field: "--listen", Value: c.Listen, Err: err}
+		return err
 	}
 	defer listener.Close()
 	s := service{Ops: c.Ops}

@@ -67,7 +67,7 @@ func TestBadInput(t *testing.T) {
 	f("simulate --ops.listen= --listen=127.0.0.1:0 --replay="+file, `candlestack: --replay "`+file+`"`)
 	f("simulate --listen="+busy.Addr().String(), `--listen "`+busy.Addr().String()+`"`)
 	f("gaps list --mysql.dsn=u@tcp(h)/d --since=2026-01-02T00:00:00Z --until=2026-01-01T00:00:00Z", `--until "2026-01-01T00:00:00Z": must be after --since`)
-	f("alerts --listen="+busy.Addr().String(), `--listen "`+busy.Addr().String()+`": bind: address already in use`)
+	f("alerts --listen="+busy.Addr().String(), `--listen "`+busy.Addr().String()+`": the address is in use`)
 	f("simulate --answers", `--from "": --answers needs it`, `--to "": --answers needs it`)
 	f("simulate --answers --from=2026-01-01T00:00:00Z", `--to "": --answers needs it`)
 	f("simulate --answers --from=2026-01-01T00:00:00Z --to=2026-01-01T00:00:00Z", `--to "2026-01-01T00:00:00Z": must be after --from`)

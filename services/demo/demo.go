@@ -17,6 +17,7 @@ import (
 	"github.com/candlestack/candlestack/grafana"
 	"github.com/candlestack/candlestack/grafana/contract"
 	"github.com/candlestack/candlestack/services/stack"
+	"github.com/candlestack/candlestack/services/telemetry"
 )
 
 // flags of the demo.
@@ -64,13 +65,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "demo: --replay %q: goes with the simulator, not with --live\n", f.Replay)
 		return 2
 	}
-	listener, err := net.Listen("tcp", f.Listen)
+	listener, err := telemetry.Listen("--listen", f.Listen)
 	if err != nil {
-		var sys *net.OpError
-		if errors.As(err, &sys) { // its text repeats the address
-			err = sys.Err
-		}
-		fmt.Fprintf(stderr, "demo: --listen %q: %v\n", f.Listen, err)
+		fmt.Fprintf(stderr, "demo: %v\n", err)
 		return 2
 	}
 	defer listener.Close()

@@ -46,16 +46,9 @@ func NewOps(cfg OpsConfig, reg *prometheus.Registry, health *Health, log *slog.L
 	if cfg.Listen == "" {
 		return &Ops{close: func() error { return nil }}, nil
 	}
-	listener, err := net.Listen("tcp", cfg.Listen)
+	listener, err := Listen("--ops.listen", cfg.Listen)
 	if err != nil {
-		var sys *net.OpError
-		if errors.As(err, &sys) { // its text repeats the address
-			err = sys.Err
-		}
-		if errors.Is(err, syscall.EADDRINUSE) {
-			err = errors.New("the address is in use")
-		}
-		return nil, &pipeline.ConfigError{Field: "--ops.listen", Value: cfg.Listen, Err: err}
+		return nil, err
 	}
 	o := &Ops{
 		listener: listener,
@@ -72,6 +65,23 @@ func NewOps(cfg OpsConfig, reg *prometheus.Registry, health *Health, log *slog.L
 	}
 	o.close = sync.OnceValue(func() error { return errors.Join(o.server.Close(), closed(listener.Close())) })
 	return o, nil
+}
+
+// Listen is net.Listen on an address that a flag gave; the error is a
+// *pipeline.ConfigError.
+func Listen(flag, addr string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", addr)
+	if err == nil {
+		return listener, nil
+	}
+	var sys *net.OpError
+	if errors.As(err, &sys) { // its text repeats the address
+		err = sys.Err
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = errors.New("the address is in use")
+	}
+	return nil, &pipeline.ConfigError{Field: flag, Value: addr, Err: err}
 }
 
 func handler(cfg OpsConfig, reg *prometheus.Registry, health *Health, log *slog.Logger) http.Handler {
