@@ -23,7 +23,7 @@ func facts(t *testing.T) *contract.Facts {
 	return f
 }
 
-func boards(t *testing.T) []*contract.Board {
+func boards(t testing.TB) []*contract.Board {
 	t.Helper()
 	all, err := contract.ReadBoards(grafana.Dashboards)
 	if err != nil {

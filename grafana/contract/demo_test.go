@@ -26,7 +26,7 @@ import (
 
 // demo is `make demo` as a process of its own: what users run.
 type demo struct {
-	t      *testing.T
+	t      testing.TB
 	pid    int
 	begun  time.Time
 	market string // URL of the simulator
@@ -60,7 +60,7 @@ func (l *lines) String() string {
 
 // startDemo builds and starts the demo on a fresh folder, and reads from what it
 // prints where its servers are.
-func startDemo(t *testing.T) *demo {
+func startDemo(t testing.TB) *demo {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "demo")
@@ -183,7 +183,7 @@ func missing(well bool, format string, args ...any) string {
 }
 
 // eventually waits until look finds nothing missing, and returns how long that took.
-func eventually(t *testing.T, most time.Duration, what string, look func() string) time.Duration {
+func eventually(t testing.TB, most time.Duration, what string, look func() string) time.Duration {
 	t.Helper()
 	begun := time.Now()
 	for {
