@@ -20,12 +20,13 @@ import (
 // faults is `lab faults`.
 type faults struct {
 	span       `embed:""`
-	DSN        string `name:"mysql.dsn" help:"Server, user and database with the candles, in the Go driver's form." placeholder:"USER:PASSWORD@tcp(HOST:PORT)/market"`
-	DSNFile    string `name:"mysql.dsn-file" help:"File that holds the DSN." type:"path" placeholder:"PATH"`
-	Database   string `help:"Database to fill, on the same server; its tables are made anew." default:"lab"`
-	Instrument string `help:"Instrument whose candles are taken." default:"BTC-USDT"`
-	Other      string `help:"Instrument whose candles are mistaken for it." default:"ETH-USDT"`
-	Seed       uint64 `help:"Which market it is; it also says where the faults are planted." default:"1"`
+	DSN        string        `name:"mysql.dsn" help:"Server, user and database with the candles, in the Go driver's form." placeholder:"USER:PASSWORD@tcp(HOST:PORT)/market"`
+	DSNFile    string        `name:"mysql.dsn-file" help:"File that holds the DSN." type:"path" placeholder:"PATH"`
+	Database   string        `help:"Database to fill, on the same server; its tables are made anew." default:"lab"`
+	Instrument string        `help:"Instrument whose candles are taken." default:"BTC-USDT"`
+	Other      string        `help:"Instrument whose candles are mistaken for it." default:"ETH-USDT"`
+	Seed       uint64        `help:"Which market it is; it also says where the faults are planted." default:"1"`
+	Within     time.Duration `help:"How long to wait until the sink has stored the candles." default:"1h"`
 }
 
 // fault is one way in which data goes wrong: rows of candles (c) take values of
@@ -60,6 +61,9 @@ var planted = []fault{
 	{"shifted", "the clock was an hour wrong", 60, "c.open_time - INTERVAL 1 HOUR", values},
 }
 
+// settles is the time in which a sink that is not done would have written more.
+const settles = 3 * time.Second
+
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
 
 // Run makes the tables and plants the faults.
@@ -76,6 +80,9 @@ func (c *faults) Run(ctx context.Context, stdout io.Writer) error {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
+	if err := c.stored(ctx, db, market); err != nil {
+		return err
+	}
 	instrument := "exchange = 'binance' AND instrument = ? AND `interval` = '1m'"
 	for _, step := range []struct {
 		statement string
@@ -106,6 +113,42 @@ func (c *faults) Run(ctx context.Context, stdout io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "%d faults planted in database %s\n", len(planted), c.Database)
 	return nil
+}
+
+// stored waits until the candles are there. They come in ascending order, so the
+// newest of both instruments tells of all before them; it has come to rest once it
+// stays for a while, since the exchange may have a hole at the end.
+func (c *faults) stored(ctx context.Context, db *sql.DB, market string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Within)
+	defer cancel()
+	newest := func() (at time.Time, err error) {
+		var text sql.NullString
+		err = db.QueryRowContext(ctx, "SELECT CAST(MIN(newest) AS CHAR) FROM (SELECT MAX(open_time) AS newest FROM "+market+".candles WHERE closed AND exchange = 'binance' AND `interval` = '1m' "+
+			"AND instrument IN (?, ?) AND open_time < ? GROUP BY instrument) AS each_one HAVING COUNT(*) = 2", c.Instrument, c.Other, c.Until.UTC()).Scan(&text)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && !text.Valid {
+			return time.Time{}, nil
+		}
+		if err == nil {
+			at, err = time.Parse("2006-01-02 15:04:05.999", text.String)
+		}
+		return at, err
+	}
+	for last := (time.Time{}); ; {
+		at, err := newest()
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("the candles up to %s were not stored within %v: the newest that both instruments have is of %s", c.Until.Format(time.RFC3339), c.Within, last.Format(time.RFC3339))
+		case err != nil:
+			return fmt.Errorf("looking for the newest candle: %w", err)
+		case at.Equal(last) && c.Until.Sub(at) <= time.Hour:
+			return nil
+		}
+		last = at
+		select {
+		case <-ctx.Done():
+		case <-time.After(settles):
+		}
+	}
 }
 
 // plant makes one fault and writes it down.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/candlestack/candlestack/services/market"
@@ -25,6 +26,9 @@ type tracker struct {
 	source  *Source
 	history pipeline.History
 	series  market.Series
+
+	begun   market.Millis // open time of the first candle that was asked for
+	reached atomic.Int64  // end of the newest one that was fetched
 
 	mu        sync.Mutex
 	next      market.Millis
@@ -206,6 +210,7 @@ func (t *tracker) fetch(ctx context.Context, r repair, to market.Millis) (repair
 				holes = append(holes, span{expected, c.OpenTime})
 			}
 			expected = max(expected, t.series.Interval.Next(c.OpenTime))
+			t.reached.Store(int64(expected))
 			traded = traded || c.Trades == nil || *c.Trades > 0
 		}
 		return s.produce(ctx, e)
