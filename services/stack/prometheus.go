@@ -36,6 +36,7 @@ const (
 	graceOfFor   = 10 * time.Second // an alert that was pending before a restart waits at least so long; the demo is short
 	resendAlert  = time.Minute
 	retention    = 24 * time.Hour
+	lookback     = 5 * time.Minute
 )
 
 // Prometheus is a server in this process: it scrapes, evaluates rules, notifies
@@ -127,7 +128,7 @@ func (p *Prometheus) run(data string, cfg *config.Config, listener net.Listener,
 	external := &url.URL{Scheme: "http", Host: p.Addr}
 	language := parser.NewParser(parser.Options{})
 	engine := promql.NewEngine(promql.EngineOpts{
-		Logger: log, Reg: registry, MaxSamples: maxSamples, Timeout: queryTimeout, EnableAtModifier: true, EnableNegativeOffset: true, Parser: language,
+		Logger: log, Reg: registry, MaxSamples: maxSamples, Timeout: queryTimeout, LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: language,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Duration(cfg.GlobalConfig.EvaluationInterval).Milliseconds() },
 	})
 	mechanisms, err := discovery.CreateAndRegisterSDMetrics(registry)
@@ -153,7 +154,7 @@ func (p *Prometheus) run(data string, cfg *config.Config, listener net.Listener,
 		Context: ctx, TSDBRetentionDuration: model.Duration(retention), TSDBDir: data, LocalStorage: &localStorage{db, stats}, Storage: db, ExemplarStorage: db,
 		QueryEngine: engine, ScrapeManager: scraper, RuleManager: manager, Notifier: alerts, Version: new(web.PrometheusVersion), Flags: map[string]string{},
 		ListenAddresses: []string{p.Addr}, ReadTimeout: queryTimeout, MaxConnections: maxClients, ExternalURL: external, RoutePrefix: "/",
-		AppName: "Prometheus", Gatherer: registry, Registerer: registry, Parser: language,
+		AppName: "Prometheus", LookbackDelta: lookback, Gatherer: registry, Registerer: registry, Parser: language,
 	})
 
 	scrapes, err := cfg.GetScrapeConfigs()
