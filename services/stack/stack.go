@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 
@@ -65,12 +66,16 @@ func (k *Kafka) Close() {
 	k.cluster.Close()
 }
 
-// FreePort returns a port of loopback that nobody listened on a moment ago.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a free port: %w", err)
+// FreePort returns a port of loopback that nobody listened on a moment ago. It
+// lies below those that systems give to outgoing connections (from 32768 on Linux,
+// 49152 elsewhere), or one of these might take it before the server does.
+func FreePort() (port int, err error) {
+	for range 100 {
+		port = 10_000 + rand.IntN(22_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("looking for a free port: %w", err)
 }
