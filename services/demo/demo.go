@@ -127,7 +127,7 @@ func show(ctx context.Context, f flags, listener net.Listener, stdout io.Writer)
 		return err
 	}
 	defer logFile.Close()
-	d := &demo{ctx: ctx, dir: f.Dir, log: logFile, broker: broker, store: store, documents: documents, begun: start, ended: make(chan struct{}, 8)}
+	d := &demo{ctx: ctx, dir: f.Dir, log: logFile, broker: broker, store: store, documents: documents, begun: start, given: map[string]bool{}, ended: make(chan struct{}, 8)}
 	defer func() { err = errors.Join(err, d.stop()) }()
 	if err := d.commands(f, stdout); err != nil {
 		return err

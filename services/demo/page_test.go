@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/candlestack/candlestack/services/stack"
 )
 
 // browser finds a Chromium; without one the test is skipped.
@@ -37,10 +40,11 @@ func TestPage(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	stdout := &until{wanted: []*regexp.Regexp{firstRow}, end: func() {}}
 	ended := make(chan int, 1)
-	addr, err := freePort()
+	port, err := stack.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	go func() { ended <- run(ctx, []string{"--dir", t.TempDir(), "--listen", addr}, stdout, &stderr) }()
 	defer func() {
 		cancel()

@@ -30,9 +30,10 @@ type demo struct {
 	store     *stack.MySQL
 	documents *stack.Mongo
 	begun     time.Time
-	parts     []*part       // in the order of their start
-	ended     chan struct{} // a command has ended
-	seen      bool          // a row
+	parts     []*part         // in the order of their start
+	given     map[string]bool // addresses that parts were told to listen on
+	ended     chan struct{}   // a command has ended
+	seen      bool            // a row
 	last      atomic.Pointer[state]
 }
 
@@ -74,7 +75,7 @@ func (d *demo) commands(f flags, stdout io.Writer) error {
 	feeds := []string{"source", "rss"}
 	var paid []string
 	if !f.Live {
-		market, err := freePort()
+		market, err := d.freePort()
 		if err != nil {
 			return err
 		}
@@ -132,7 +133,7 @@ func (d *demo) exporter() error {
 // start starts a program, which is told by flag listen where to show its
 // metrics; stop ends it.
 func (d *demo) start(name, listen string, run func(ctx context.Context, args []string, stdout, stderr io.Writer) int, args ...string) error {
-	addr, err := freePort()
+	addr, err := d.freePort()
 	if err != nil {
 		return err
 	}
@@ -175,10 +176,18 @@ func (d *demo) prometheus() (*stack.Prometheus, error) {
 	}, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 }
 
-// freePort returns an address that nobody listened on a moment ago.
-func freePort() (string, error) {
-	port, err := stack.FreePort()
-	return "127.0.0.1:" + strconv.Itoa(port), err
+// freePort returns an address that nobody listened on a moment ago, and that no
+// part was told to listen on: some do so later.
+func (d *demo) freePort() (addr string, err error) {
+	for addr == "" || d.given[addr] {
+		var port int
+		if port, err = stack.FreePort(); err != nil {
+			return "", err
+		}
+		addr = "127.0.0.1:" + strconv.Itoa(port)
+	}
+	d.given[addr] = true
+	return addr, nil
 }
 
 // instruments asks the simulator what it trades, once it is up: a recording may
