@@ -65,6 +65,7 @@ type Source struct {
 	posts    notebook
 	slots    chan struct{} // of repairsAtOnce
 	repairs  sync.WaitGroup
+	behind   func(work func(context.Context)) // starts a repair, which outlives the stream that asked for it
 
 	mu     sync.Mutex
 	cutter context.CancelCauseFunc // ends the current stream
@@ -85,6 +86,7 @@ func NewSource(cfg SourceConfig, name string, source pipeline.Source, producer P
 func (s *Source) Run(ctx context.Context) error {
 	stop := ctx
 	ctx, s.fail = context.WithCancelCause(ctx)
+	s.behind = func(work func(context.Context)) { s.repairs.Go(func() { work(ctx) }) }
 	defer s.repairs.Wait()
 	defer s.fail(nil)
 	err := s.run(ctx)
@@ -209,11 +211,11 @@ func (s *Source) start(ctx context.Context, history pipeline.History) error {
 		for _, g := range open {
 			if s.cfg.Until.IsZero() && g.Series() == line && g.FromTime < t.next {
 				behind := repair{from: g.FromTime, to: min(g.ToTime, t.next), origin: market.OriginRepair, cause: g.Cause, recorded: true}
-				s.repairs.Go(func() { t.repairBehind(ctx, behind) })
+				s.behind(func(ctx context.Context) { t.repairBehind(ctx, behind) })
 			}
 		}
 		t.repairing = true
-		s.repairs.Go(func() { t.repair(ctx, r) }) // from here on next is its own
+		s.behind(func(ctx context.Context) { t.repair(ctx, r) }) // from here on next is its own
 	}
 	return nil
 }
@@ -394,7 +396,7 @@ func (s *Source) emit(ctx context.Context, e market.Event) error {
 func (s *Source) watch(ctx context.Context) {
 	for sleep(ctx, time.Second) == nil {
 		for _, t := range s.trackers {
-			t.check(ctx)
+			t.check()
 		}
 	}
 }

@@ -29,6 +29,7 @@ type venue struct {
 	quiet   map[market.Millis]bool // a candle without trades: REST has it, the stream is silent
 	restErr error
 	silent  bool          // the stream delivers nothing
+	brisk   bool          // it delivers a frame soon after a minute's begin
 	cut     chan struct{} // ends the current stream
 	streams int
 }
@@ -53,7 +54,8 @@ func (v *venue) at(open market.Millis, closed bool, origin market.Origin) *marke
 		Open: price, High: price, Low: price, Close: price, Trades: &trades, Closed: closed, EventTime: event, ReceivedTime: now(), Origin: origin}
 }
 
-// Stream sends an open frame in mid-minute and the closing frame at its end.
+// Stream sends an open frame in mid-minute and the closing frame at its end; a
+// brisk one also an open frame in each first second.
 func (v *venue) Stream(ctx context.Context, emit pipeline.Emit) error {
 	v.mu.Lock()
 	v.streams++
@@ -62,8 +64,8 @@ func (v *venue) Stream(ctx context.Context, emit pipeline.Emit) error {
 	for {
 		open := line.Interval.Start(now())
 		half := open + minute/2
-		for _, moment := range []market.Millis{half, open + minute} {
-			if moment <= now() {
+		for _, moment := range []market.Millis{open + 1000, half, open + minute} {
+			if moment <= now() || moment < half && !v.brisk {
 				continue
 			}
 			select {
@@ -75,7 +77,7 @@ func (v *venue) Stream(ctx context.Context, emit pipeline.Emit) error {
 			}
 			v.mu.Lock()
 			skip := v.silent || v.holes[open] || v.quiet[open]
-			c := v.at(open, moment != half, market.OriginLive)
+			c := v.at(open, moment == open+minute, market.OriginLive)
 			v.mu.Unlock()
 			if skip {
 				continue
@@ -297,6 +299,36 @@ func TestPromiseGaps(t *testing.T) {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff([]string{"8-10 open start", "8-10 repaired start"}, s.tape.gaps(s.begin)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	})
+	t.Run("a repair outlives the stream that asked for it", func(t *testing.T) {
+		play(t, func(s *scene) { s.venue.brisk = true }, func(s *scene) {
+			minutes(1)
+			s.venue.mu.Lock()
+			s.venue.silent, s.venue.restErr = true, errors.New("overloaded")
+			s.venue.mu.Unlock()
+			time.Sleep(30*time.Second + 500*time.Millisecond) // the end of minute 11 is missed
+			s.venue.mu.Lock()
+			s.venue.silent = false
+			s.venue.mu.Unlock()
+			time.Sleep(time.Second) // a frame of minute 12 asks for it, in vain
+			close(s.venue.cut)
+			s.venue.mu.Lock()
+			s.venue.cut = make(chan struct{})
+			s.venue.mu.Unlock()
+			minutes(2)
+			s.venue.mu.Lock()
+			s.venue.restErr = nil
+			s.venue.mu.Unlock()
+			minutes(2)
+			closed := s.tape.closed(s.begin)
+			slices.Sort(closed)
+			if diff := cmp.Diff([]string{"10 live", "11 repair", "12 live", "13 live", "14 live", "15 live", "8 backfill", "9 backfill"}, closed); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff([]string{"8-10 repaired start", "11-12 open stream", "11-12 repaired stream"}, s.tape.gaps(s.begin)); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -55,7 +55,7 @@ func (t *tracker) pass(ctx context.Context, c *market.Candle) error {
 	switch {
 	case c.OpenTime > t.next:
 		t.hold(c)
-		t.startRepair(ctx, causeStream)
+		t.startRepair(causeStream)
 		return nil
 	case c.OpenTime < t.next && !c.Closed:
 		return nil // of a candle that has closed since
@@ -87,18 +87,18 @@ func (t *tracker) hold(c *market.Candle) {
 }
 
 // check starts a repair for a candle that is late.
-func (t *tracker) check(ctx context.Context) {
+func (t *tracker) check() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.repairing && !t.due.IsZero() && time.Now().After(t.due) {
-		t.startRepair(ctx, causeLate)
+		t.startRepair(causeLate)
 	}
 }
 
-func (t *tracker) startRepair(ctx context.Context, cause string) {
+func (t *tracker) startRepair(cause string) {
 	t.repairing = true
 	r := repair{from: t.next, origin: market.OriginRepair, cause: cause}
-	t.source.repairs.Go(func() { t.repair(ctx, r) })
+	t.source.behind(func(ctx context.Context) { t.repair(ctx, r) })
 }
 
 // repair is one stretch of a series that is to be asked for again.
